@@ -1,0 +1,161 @@
+"""The page and the drawing of a benchmark: ratios first, then the absolute figures that they come from."""
+
+from __future__ import annotations
+
+MIB = 1 << 20
+SURFACE, INK, QUIET, GRID = "#ffffff", "#1d2733", "#5b6770", "#d9dee3"
+OURS, THEIRS = "#1f6feb", "#9aa5b1"
+TITLES = {
+    "profile_arrow": "Arrow, decoding only",
+    "profile_duckdb": "DuckDB SUMMARIZE",
+    "profile_headrace": "headrace profile",
+    "fit_headrace": "headrace run",
+    "fit_sklearn": "scikit-learn partial_fit by hand",
+    "fit_dask_ml": "dask-ml",
+    "fit_spark": "Spark MLlib, 10 iterations",
+    "fit_ray": "Ray Data and partial_fit",
+}
+
+
+def ratios(document):
+    """Return rows of (what, ratio or None, goal, meets or None)."""
+    largest = {}
+    for result in document["results"]:
+        if result["status"] == "ok":
+            known = largest.get(result["name"])
+            if known is None or result["asked_rows"] > known["asked_rows"]:
+                largest[result["name"]] = result
+    few = [r for r in document["results"] if r["name"] == "fit_headrace" and r["status"] == "ok"]
+
+    def faster(name, other):
+        if name in largest and other in largest:
+            return largest[name]["rows_per_second"] / largest[other]["rows_per_second"]
+        return None
+
+    decode = faster("profile_arrow", "profile_headrace")
+    rows = [
+        ("profile: times faster than DuckDB SUMMARIZE", faster("profile_headrace", "profile_duckdb"), ">= 6", 6.0),
+        ("profile: times the time of bare Arrow decoding", decode, "<= 6", -6.0),
+        ("profile to fitted model: times faster than scikit-learn by hand", faster("fit_headrace", "fit_sklearn"), ">= 3", 3.0),
+        ("profile to fitted model: times faster than dask-ml", faster("fit_headrace", "fit_dask_ml"), ">= 25", 25.0),
+        ("profile to fitted model: times faster than Spark MLlib", faster("fit_headrace", "fit_spark"), "", None),
+        ("profile to fitted model: times faster than Ray Data", faster("fit_headrace", "fit_ray"), "", None),
+        ("peak memory of a worker: 10 times the rows against one", _memory(few), "<= 1.15", -1.15),
+    ]  # fmt: skip
+    return [(what, ratio, goal, _meets(ratio, bound)) for what, ratio, goal, bound in rows]
+
+
+def page(document):
+    """Return the page in Markdown."""
+    machine = document["machine"]
+    lines = [
+        "# Benchmarks",
+        "",
+        f"{document['rows']:,} rows of the sample `clicks` (12 numeric columns, 4 of them with 5 % missing values, 4 text",
+        "columns, a time, a 0/1 target), on two workers. Everything ran in one command, `make bench`, one program at a time on",
+        "the same machine; the programs are in `benchmarks/alternatives/`. Ratios carry over to other machines, seconds do not.",
+        "",
+        "![Rows a second of each program](plot.svg)",
+        "",
+        "## Ratios",
+        "",
+        "| what | measured | goal | |",
+        "|---|---|---|---|",
+    ]
+    for what, ratio, goal, meets in ratios(document):
+        said = "not measured" if ratio is None else f"{ratio:.2f}"
+        mark = {None: "", True: "met", False: "missed"}[meets]
+        lines.append(f"| {what} | {said} | {goal} | {mark} |")
+    lines += [
+        "",
+        "## Figures",
+        "",
+        "Seconds are those of the work itself, the median of up to three repeats, without imports and without starting",
+        "workers. Memory is the highest sum of resident bytes over all processes of the program, shared pages counted in each.",
+        "",
+        "| program | rows | seconds | rows a second | peak memory, MiB | whole process, seconds |",
+        "|---|---|---|---|---|---|",
+    ]
+    for result in document["results"]:
+        title = TITLES[result["name"]]
+        if result["status"] == "ok":
+            figures = (
+                f"{result['rows']:,}",
+                f"{result['seconds']:.2f}",
+                f"{result['rows_per_second']:,}",
+                f"{result['peak'] / MIB:,.0f}",
+                f"{result['wall']:.2f}",
+            )
+        else:
+            reason = f"{result['status']}: {result['error']}" if result["error"] else result["status"]
+            figures = (f"{result['asked_rows']:,}", reason.replace("|", "/"), "", "", "")
+        lines.append(f"| {title} | {' | '.join(figures)} |")
+    versions = {}
+    for result in document["results"]:
+        versions.update((result["document"] or {}).get("versions", {}))
+    lines += [
+        "",
+        "headrace run: seconds of the stages profile, prepare and train (one epoch of logistic SGD, scored on a validation",
+        "share); its test pass, package and report are in the last column. dask-ml, Spark and Ray get fewer rows where they",
+        "would need more memory than there is, and are compared by rows a second.",
+        "",
+        f"Machine: {machine['cores']} cores ({machine['processor']}), {machine['memory_bytes'] / 2**30:.0f} GiB, {machine['system']}.",
+        f"Python {machine['python']}, {', '.join(f'{name} {number}' for name, number in sorted(versions.items()))}.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def draw(document, path):
+    """Write the rows a second of every program as an SVG."""
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    import matplotlib.pyplot as plt
+
+    plt.rcParams.update(
+        {"svg.hashsalt": "headrace", "font.size": 10, "text.color": INK, "axes.labelcolor": QUIET}
+    )
+    done = {r["name"]: r for r in document["results"] if r["status"] == "ok"}
+    groups = [
+        [done[name] for name in TITLES if name.startswith(kind) and name in done]
+        for kind in ("profile", "fit")
+    ]
+    groups = [group for group in groups if group]
+    figure, axes = plt.subplots(
+        len(groups), 1, figsize=(8, 0.8 + 0.62 * sum(map(len, groups))), squeeze=False, height_ratios=list(map(len, groups))
+    )  # fmt: skip
+    for axis, group in zip(axes[:, 0], groups, strict=True):
+        group = sorted(group, key=lambda result: result["rows_per_second"])  # noqa: PLW2901 drawn in this order
+        rates = [result["rows_per_second"] / 1e6 for result in group]
+        colours = [OURS if "headrace" in result["name"] else THEIRS for result in group]
+        bars = axis.barh([TITLES[result["name"]] for result in group], rates, color=colours, height=0.55)
+        axis.bar_label(bars, [f"{rate:.2f}" for rate in rates], padding=4, color=INK)
+        axis.set_title(
+            "one profile" if group[0]["name"].startswith("profile") else "profile to fitted model", loc="left"
+        )
+        axis.set_xlim(0, max(rates) * 1.12)
+        axis.grid(axis="x", color=GRID, linewidth=0.8)
+        axis.set_axisbelow(True)
+        axis.tick_params(length=0, colors=QUIET)
+        axis.spines[:].set_visible(False)
+    axes[-1, 0].set_xlabel("million rows a second")
+    figure.set_facecolor(SURFACE)
+    figure.tight_layout()
+    figure.savefig(path, metadata={"Date": None})
+    plt.close(figure)
+
+
+def _memory(results):
+    peaks = [_worker_peak(result) for result in sorted(results, key=lambda result: result["asked_rows"])]
+    return peaks[-1] / peaks[0] if len(peaks) > 1 and all(peaks) else None
+
+
+def _worker_peak(result):
+    return max((result["document"] or {})["peak_rss_bytes"]["workers"].values(), default=0)
+
+
+def _meets(ratio, bound):
+    if ratio is None or bound is None:
+        return None
+    return ratio >= bound if bound > 0 else ratio <= -bound

@@ -1,0 +1,110 @@
+"""Stable 64-bit hashes of numbers and strings, the same on every machine and in every process."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import xxhash
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_BLOCK = 4096
+"""Values hashed at a time, so that block and scratch stay in the cache."""
+
+
+def splitmix64(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Mix 64-bit words by the finaliser of SplitMix64 (Steele, Lea and Flood, 2014), a bijection.
+
+    Parameters
+    ----------
+    words : ndarray of uint64, shape (n,)
+
+    Returns
+    -------
+    ndarray of uint64, shape (n,)
+
+    Examples
+    --------
+    >>> [hex(word) for word in splitmix64(np.array([0, 1], dtype=np.uint64)).tolist()]
+    ['0xe220a8397b1dcdaf', '0x910a2dec89025cc1']
+    """
+    mixed = np.empty(len(words), dtype=np.uint64)
+    scratch = np.empty(min(len(words), _BLOCK), dtype=np.uint64)
+    for start in range(0, len(words), _BLOCK):
+        block = mixed[start : start + _BLOCK]
+        block[:] = words[start : start + _BLOCK]
+        _mix(block, scratch[: len(block)])
+    return mixed
+
+
+def _mix(word: NDArray[np.uint64], shifted: NDArray[np.uint64]) -> None:
+    """SplitMix64 in place; `shifted` is scratch of the same length."""
+    np.add(word, np.uint64(0x9E3779B97F4A7C15), out=word)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        np.right_shift(word, np.uint64(shift), out=shifted)
+        np.bitwise_xor(word, shifted, out=word)
+        np.multiply(word, np.uint64(factor), out=word)
+    np.right_shift(word, np.uint64(31), out=shifted)
+    np.bitwise_xor(word, shifted, out=word)
+
+
+def hash_numbers(values: NDArray[Any], *, below: int = 1 << 64) -> NDArray[np.uint64]:
+    """Hash numbers so that equal values of one column have equal hashes.
+
+    Integers are hashed as int64 (uint64 as itself), floats as float64, with -0.0 as 0.0; so float32 and
+    float64 of one value agree, an integer and a float do not.
+
+    Parameters
+    ----------
+    values : ndarray of numbers, shape (n,)
+        Without NaN.
+    below : int
+        Return only the hashes below this bound.
+
+    Returns
+    -------
+    ndarray of uint64, shape (n,), or fewer when `below` is given
+    """
+    kept = []
+    words = np.empty(min(len(values), _BLOCK), dtype=np.uint64)
+    scratch = np.empty_like(words)
+    for start in range(0, len(values), _BLOCK):
+        block = values[start : start + _BLOCK]
+        word = words[: len(block)]
+        if values.dtype.kind == "f":
+            np.add(block, 0.0, out=word.view(np.float64))  # turns -0.0 into 0.0
+        elif values.dtype == np.uint64:
+            word[:] = block
+        else:
+            word.view(np.int64)[:] = block
+        _mix(word, scratch[: len(block)])
+        kept.append(word.copy() if below >= 1 << 64 else word[word < np.uint64(below)])
+    return np.concatenate(kept) if kept else np.empty(0, dtype=np.uint64)
+
+
+def hash_strings(values: pa.Array) -> NDArray[np.uint64]:
+    """Hash strings by XXH3 of their UTF-8 bytes, without making Python strings of them.
+
+    Parameters
+    ----------
+    values : pyarrow string or large_string array, length n
+        Nulls are hashed as the empty string.
+
+    Returns
+    -------
+    ndarray of uint64, shape (n,)
+    """
+    if not pa.types.is_large_string(values.type):
+        values = values.cast(pa.large_string())
+    if not len(values):
+        return np.empty(0, dtype=np.uint64)
+    _, offsets, data = values.buffers()
+    bounds = np.frombuffer(offsets, dtype=np.int64)[values.offset : values.offset + len(values) + 1].tolist()
+    text = memoryview(data) if data is not None else memoryview(b"")
+    digest = xxhash.xxh3_64_intdigest
+    hashes = (digest(text[start:stop]) for start, stop in pairwise(bounds))
+    return np.fromiter(hashes, dtype=np.uint64, count=len(values))

@@ -1,0 +1,245 @@
+"""An Arrow column of one chunk to one summary per group of rows, without a Python object per row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from headrace.accumulators.columns import ColumnSummary, Kind
+from headrace.accumulators.hashing import hash_strings
+from headrace.accumulators.hitters import COUNTERS, EXACT
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_BLOCK = 1 << 15
+"""Rows counted at a time, so that their joint codes stay in the cache."""
+_LONG = 256
+"""Bytes from which a string is held by its beginning and its hash."""
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Which group each row of a chunk belongs to.
+
+    Attributes
+    ----------
+    count : int
+        Groups, at least 1.
+    codes : ndarray of uint8, shape (rows,), or None
+        Group of each row; None when there is one group.
+    order : ndarray of int64, shape (rows,), or None
+        Rows sorted by group, in their own order within a group.
+    bounds : tuple of int, length count + 1
+        Group g is ``order[bounds[g]:bounds[g + 1]]``.
+    """
+
+    count: int
+    codes: NDArray[np.uint8] | None
+    order: NDArray[np.int64] | None
+    bounds: tuple[int, ...]
+
+    @classmethod
+    def single(cls, rows: int) -> Self:
+        """All rows in one group."""
+        return cls(1, None, None, (0, rows))
+
+    @classmethod
+    def of(cls, codes: NDArray[np.uint8], count: int) -> Self:
+        """Group by codes below `count`."""
+        if count == 1:
+            return cls.single(len(codes))
+        sizes = np.bincount(codes, minlength=count)
+        # For few groups a scan for each is faster than the radix sort.
+        scans = [np.flatnonzero(codes == code) for code in range(count)] if count <= 16 else None
+        order = np.concatenate(scans) if scans else np.argsort(codes, kind="stable")
+        return cls(count, codes, order, (0, *np.cumsum(sizes).tolist()))
+
+    def split(self, values: NDArray[Any]) -> list[NDArray[Any]]:
+        """Cut values by group; all may be views of one fresh array, or of `values` when there is one group."""
+        if self.order is None:
+            return [values]
+        gathered = values[self.order]
+        return [gathered[a:b] for a, b in zip(self.bounds[:-1], self.bounds[1:], strict=True)]
+
+    def tally(self, codes: NDArray[Any], width: int) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+        """Count small integers per group: for each group the codes that occur, ascending, and their counts."""
+        if self.codes is None:
+            tables = np.bincount(codes, minlength=width)[None]
+        elif self.count * width <= max(len(codes) // 8, 1 << 12):
+            flat = np.zeros(self.count * width, dtype=np.int64)
+            for start in range(0, len(codes), _BLOCK):
+                joint = np.multiply(self.codes[start : start + _BLOCK], width, dtype=np.int64)
+                joint += codes[start : start + _BLOCK]
+                flat += np.bincount(joint, minlength=len(flat))
+            tables = flat.reshape(self.count, width)
+        else:
+            return [_runs(np.sort(part)) for part in self.split(codes)]
+        return [(present := np.flatnonzero(table), table[present]) for table in tables]
+
+
+def _runs(ascending: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Distinct values of a sorted array and their counts."""
+    starts = np.flatnonzero(np.concatenate([[True], ascending[1:] != ascending[:-1]])[: len(ascending)])
+    return ascending[starts].astype(np.int64), np.diff(starts, append=len(ascending))
+
+
+def kind_of(logical: pa.DataType) -> Kind:
+    """Return how a column of this Arrow type is summarised."""
+    types = pa.types
+    if types.is_dictionary(logical):
+        logical = logical.value_type
+    if types.is_boolean(logical):
+        return "boolean"
+    if types.is_integer(logical) or types.is_floating(logical) or types.is_decimal(logical):
+        return "numeric"
+    if types.is_string(logical) or types.is_large_string(logical) or types.is_string_view(logical):
+        return "string"
+    return "datetime" if types.is_date(logical) or types.is_timestamp(logical) else "other"
+
+
+def summarize(column: pa.ChunkedArray, groups: Groups) -> list[ColumnSummary]:
+    """Summarise a column of a chunk.
+
+    Parameters
+    ----------
+    column : pyarrow.ChunkedArray
+        Of any type; dictionaries of strings are counted by code, other dictionaries are decoded.
+    groups : Groups
+        Of the same rows.
+
+    Returns
+    -------
+    list of ColumnSummary
+        One per group.
+    """
+    kind = kind_of(column.type)
+    if kind == "string":
+        return _strings(_dictionary(column), groups)
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    array = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
+    if kind == "boolean":
+        return _booleans(array, groups)
+    if kind == "other":
+        nulls = _nulls(array, groups)
+        sizes = np.diff(groups.bounds).tolist()
+        return [ColumnSummary("other", rows=n, nulls=k) for n, k in zip(sizes, nulls, strict=True)]
+    return _numbers(kind, array, groups)
+
+
+def _nulls(array: pa.Array, groups: Groups) -> list[int]:
+    if groups.codes is None or not array.null_count:
+        return [array.null_count] * groups.count
+    absent = array.is_null().to_numpy(zero_copy_only=False)
+    counts: list[int] = np.bincount(groups.codes[absent], minlength=groups.count).tolist()
+    return counts
+
+
+def plain_numbers(array: pa.Array) -> pa.Array:
+    """Decimals and half floats as floats, dates and timestamps as integers in their unit; others as they are."""
+    if pa.types.is_decimal(array.type):
+        return array.cast(pa.float64())
+    if pa.types.is_float16(array.type):
+        return array.cast(pa.float32())
+    if pa.types.is_date32(array.type):
+        return array.view(pa.int32())
+    if pa.types.is_date64(array.type) or pa.types.is_timestamp(array.type):
+        return array.view(pa.int64())
+    return array
+
+
+def _numbers(kind: Kind, array: pa.Array, groups: Groups) -> list[ColumnSummary]:
+    nulls = _nulls(array, groups)
+    array = plain_numbers(array)
+    if array.null_count:
+        # A null becomes the value that sorts last, so that each group drops its nulls by cutting its end.
+        dtype = array.type.to_pandas_dtype()
+        last = np.nan if pa.types.is_floating(array.type) else np.iinfo(dtype).max
+        array = array.fill_null(pa.scalar(last, array.type))
+    values = array.to_numpy(zero_copy_only=True)
+    found = []
+    for part, absent in zip(groups.split(values), nulls, strict=True):
+        ascending = np.sort(part) if groups.order is None else part
+        if groups.order is not None:
+            ascending.sort()  # gathered above, so it is ours
+        found.append(ColumnSummary.of_sorted(kind, ascending[: len(part) - absent], nulls=absent))
+    return found
+
+
+def _booleans(array: pa.Array, groups: Groups) -> list[ColumnSummary]:
+    codes = array.cast(pa.uint8()).fill_null(2).to_numpy(zero_copy_only=True)
+    found = []
+    for present, counts in groups.tally(codes, 3):
+        false, true, nulls = (int(counts[present == code].sum()) for code in range(3))
+        found.append(ColumnSummary.of_booleans(false, true, nulls=nulls))
+    return found
+
+
+def _dictionary(column: pa.ChunkedArray) -> pa.DictionaryArray:
+    """One array of codes into one dictionary of large strings."""
+    if not pa.types.is_dictionary(column.type):
+        column = column.cast(pa.large_string()).dictionary_encode()
+    if column.num_chunks == 1:
+        return column.chunk(0)
+    return (
+        pa.concat_arrays(column.unify_dictionaries().chunks)
+        if column.num_chunks
+        else pa.array([], column.type)
+    )
+
+
+def _strings(array: pa.DictionaryArray, groups: Groups) -> list[ColumnSummary]:
+    words = array.dictionary.cast(pa.large_string())
+    width = len(words)
+    codes = array.indices
+    if codes.null_count or codes.type == pa.uint64():
+        codes = codes.cast(pa.int64()).fill_null(width)
+    tallies = groups.tally(codes.to_numpy(zero_copy_only=True), width + 1)
+    # A dictionary may hold words that no row of the chunk has, a null, and (legally) one word twice.
+    occurs = np.zeros(width + 1, dtype=bool)
+    for present, _ in tallies:
+        occurs[present] = True
+    used = np.flatnonzero(occurs[:width])
+    taken = words.take(pa.array(used))
+    absent = taken.is_null().to_numpy(zero_copy_only=False)
+    lengths = pc.utf8_length(taken).fill_null(0).to_numpy(zero_copy_only=True).astype(np.int64)
+    hashes = hash_strings(taken)
+    ascending = np.sort(hashes[~absent])
+    if (ascending[1:] == ascending[:-1]).any():
+        return _strings(array.cast(pa.large_string()).dictionary_encode(), groups)
+    known = _texts(taken, hashes) if len(used) <= EXACT else []
+    found = []
+    for present, counts in tallies:
+        nulls = int(counts[-1]) if len(present) and present[-1] == width else 0
+        rows = counts[:-1] if nulls else counts
+        at = np.searchsorted(used, present[: len(rows)])
+        if absent.any():
+            nulls += int(rows[absent[at]].sum())
+            at, rows = at[~absent[at]], rows[~absent[at]]
+        undercount = len(at) // (COUNTERS + 1) if len(at) > EXACT else 0
+        held = at[rows > undercount]
+        texts = (
+            [known[i] for i in held.tolist()] if known else _texts(taken.take(pa.array(held)), hashes[held])
+        )
+        summary = ColumnSummary.of_strings(
+            texts, rows, lengths[at], hashes[at], undercount=undercount, nulls=nulls
+        )
+        found.append(summary)
+    return found
+
+
+def _texts(words: pa.Array, hashes: NDArray[np.uint64]) -> list[str]:
+    """Strings as they are held in counters: long ones by beginning and hash."""
+    long = pc.greater_equal(pc.binary_length(words), _LONG)
+    if not pc.any(long).as_py():
+        shown: list[str] = words.to_pylist()
+        return shown
+    shown = pc.if_else(long, pc.utf8_slice_codeunits(words, 0, 64), words).to_pylist()
+    for i in np.flatnonzero(long.fill_null(False).to_numpy(zero_copy_only=False)).tolist():
+        shown[i] = f"{shown[i]}… #{hashes[i]:016x}"
+    return shown

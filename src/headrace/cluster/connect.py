@@ -1,0 +1,136 @@
+"""A cluster file made real: workers started, quiet, one thread per core, closed without a trace."""
+
+from __future__ import annotations
+
+import logging
+import os
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from distributed import Client
+
+    from headrace.cluster.config import ClusterFile
+
+# Work is parallel over chunks; threads inside BLAS or OpenMP would only fight for the same cores, and their number
+# would show in the last bits of sums.
+ONE_THREAD = dict.fromkeys(
+    (
+        "OMP_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+        "MKL_NUM_THREADS",
+        "NUMEXPR_NUM_THREADS",
+        "VECLIB_MAXIMUM_THREADS",
+    ),
+    "1",
+)
+
+TERMINATE_FRACTION = 1.5
+"""Share of a worker's budget at which the nanny ends it.
+
+The budget is kept by headrace itself: chunk size and chunks in flight follow from it, and the peak is recorded. Dask's
+own devices do not fit: spilling moves only results that Dask holds (ours are small sketches), and a paused worker
+never resumes, because freeing its memory needs the very tasks that the pause holds back. The nanny looks
+every 100 ms at resident memory, which includes what the allocator will give back a moment later, so ending a worker
+at 95 % would lose good runs to a harmless spike. At half as much again it is no spike: the next to suffer is the
+machine, so the worker ends and Dask retries its chunk elsewhere.
+"""
+
+
+@contextmanager
+def connect(cluster: ClusterFile) -> Iterator[Client]:
+    """Start the workers of `cluster` on this machine and yield a client connected to them.
+
+    Parameters
+    ----------
+    cluster : ClusterFile
+        A cluster of kind ``laptop``.
+
+    Yields
+    ------
+    distributed.Client
+        Closed, and its workers with it, when the context ends, however it ends.
+    """
+    import dask
+    from distributed import Client, LocalCluster
+
+    with ExitStack() as stack:
+        stack.enter_context(_quiet())
+        stack.enter_context(dask.config.set(_settings(cluster)))
+        if not cluster.processes:
+            stack.enter_context(_one_thread_here())
+        count = cluster.worker_count
+        start: Any = LocalCluster  # untyped
+        workers: Any = stack.enter_context(
+            start(
+                host="127.0.0.1" if cluster.processes else None,
+                protocol="tcp://" if cluster.processes else "inproc://",
+                n_workers=cluster.process_count,
+                threads_per_worker=cluster.threads if cluster.processes else count * cluster.threads,
+                processes=cluster.processes,
+                memory_limit=cluster.process_memory,
+                dashboard_address="127.0.0.1:0" if cluster.dashboard == "off" else cluster.dashboard,
+                worker_dashboard_address="127.0.0.1:0",
+                local_directory=cluster.local_directory,
+                silence_logs=logging.ERROR,  # in the workers too; _quiet() puts the levels of this process back
+            )
+        )
+        client: Any = Client  # untyped
+        yield stack.enter_context(client(workers))
+
+
+def _settings(cluster: ClusterFile) -> dict[str, Any]:
+    settings: dict[str, Any] = {
+        "distributed.worker.memory.target": False,
+        "distributed.worker.memory.spill": False,
+        "distributed.worker.memory.pause": False,
+        "distributed.worker.memory.terminate": TERMINATE_FRACTION,
+        "distributed.worker.profile.enabled": False,
+        "distributed.worker.preload": [],
+        "distributed.nanny.preload": [],
+        "distributed.admin.system-monitor.gil.enabled": False,
+        # libraries read these once, when they are loaded, so they must be there before the process is
+        "distributed.nanny.pre-spawn-environ": {**ONE_THREAD, "MALLOC_TRIM_THRESHOLD_": "65536"},
+    }
+    if cluster.dashboard == "off":
+        # Dask's HTTP server always listens (here on loopback, on any port); without a dashboard it serves nothing
+        settings["distributed.scheduler.http.routes"] = []
+        settings["distributed.worker.http.routes"] = []
+    return settings
+
+
+@contextmanager
+def _one_thread_here() -> Iterator[None]:
+    """Pin BLAS and OpenMP in this process: by environment for those yet to be loaded, by call for the others."""
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # ships no types
+
+    before = {name: os.environ.get(name) for name in ONE_THREAD}
+    os.environ.update(ONE_THREAD)
+    try:
+        with threadpool_limits(limits=1):
+            yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Let Dask log errors only, while the cluster lives and while it closes."""
+    loggers = [
+        logging.getLogger(name)
+        for name in ("distributed", "distributed.nanny", "distributed.worker", "tornado")
+    ]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,92 @@
+"""Which files a URL means, with the values that hive directories give them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote
+
+from fsspec.core import has_magic
+
+from headrace.data.footers import Listed, listed
+from headrace.data.storage import is_local, storage_error
+from headrace.errors import DataError
+
+HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
+GIVE = "give a Parquet file, a directory of them, or a glob such as 'DIR/*.parquet'"
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file that belongs to a dataset."""
+
+    listed: Listed
+    """As the storage lists it."""
+    key: str
+    """Path relative to the root of the dataset, separated by ``/``."""
+    partition: tuple[tuple[str, str], ...]
+    """Column and value of each directory ``column=value`` between the root and the file."""
+
+
+def find_files(filesystem: Any, path: str, url: str) -> list[Found]:
+    """List the files of a dataset in the order of their names, numbers in names counted as numbers.
+
+    Names that begin with ``_`` or ``.`` are ignored, whether of files or of directories.
+
+    Raises
+    ------
+    DataError
+        Nothing is there.
+    """
+    try:
+        root, details = _list(filesystem, path)
+    except FileNotFoundError as error:
+        raise DataError("does not exist", where=url, mend=GIVE) from error
+    except OSError as error:
+        raise storage_error(error, url) from error
+    found = []
+    for name, info in details.items():
+        key = name.removeprefix(root).strip("/") or name.rsplit("/", 1)[-1]
+        hidden = any(part.startswith(("_", ".")) for part in key.split("/"))
+        if name == path or not hidden:  # a file that is named is meant
+            found.append(Found(listed(name, info), key, _partition(key)))
+    if not found:
+        what = "matches no file" if has_magic(path) else "is an empty directory"
+        raise DataError(what, where=url, mend=GIVE)
+    return sorted(found, key=lambda each: natural_order(each.key))
+
+
+def natural_order(name: str) -> list[str | int]:
+    """Sort key under which ``part-2`` comes before ``part-10``.
+
+    Examples
+    --------
+    >>> sorted(["month=10/a", "month=9/b"], key=natural_order)
+    ['month=9/b', 'month=10/a']
+    """
+    return [int(part) if part.isdecimal() else part for part in re.split(r"([0-9]+)", name)]
+
+
+def file_url(filesystem: Any, path: str) -> str:
+    """Return the address under which any process finds the file: a local path or a full URL."""
+    return path if is_local(filesystem) else str(filesystem.unstrip_protocol(path))
+
+
+def _list(filesystem: Any, path: str) -> tuple[str, dict[str, Any]]:
+    """Return the root and the files below it with what the storage tells about each."""
+    if has_magic(path) and not filesystem.exists(path):
+        root = path[: re.search(r"[*?\[]", path).start()].rpartition("/")[0]  # type: ignore[union-attr] # has_magic
+        details: dict[str, Any] = {}
+        for name, info in filesystem.glob(path, detail=True).items():
+            details |= {name: info} if info["type"] == "file" else filesystem.find(name, detail=True)
+        return root, details
+    info = filesystem.info(path)
+    if info["type"] == "file":
+        return path.rpartition("/")[0], {path: info}
+    return path, filesystem.find(path, detail=True)
+
+
+def _partition(key: str) -> tuple[tuple[str, str], ...]:
+    pairs = [folder.split("=", 1) for folder in key.split("/")[:-1] if "=" in folder]
+    return tuple((unquote(name), unquote(value)) for name, value in pairs)

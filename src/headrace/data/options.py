@@ -1,0 +1,82 @@
+"""What to read, which row is in which part, and the user's function over it: the `data:` and `features:` keys."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from headrace.options import Options
+
+
+def _moment(value: Any) -> Any:
+    """Turn a date into its first moment; leave numbers to be refused, which pydantic would take as Unix seconds."""
+    if isinstance(value, str):
+        try:
+            return datetime.fromisoformat(value)
+        except ValueError:
+            raise ValueError(
+                f"should be an ISO date or time, not {value!r}; write it as 2013-10-01"
+            ) from None
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return datetime(value.year, value.month, value.day)  # noqa: DTZ001 the column decides about the zone
+    if not isinstance(value, datetime):
+        raise ValueError(f"should be an ISO date or time, not {value!r}; write it as 2013-10-01")  # noqa: TRY004 pydantic collects ValueError
+    return value
+
+
+Moment = Annotated[datetime, BeforeValidator(_moment, json_schema_input_type=str)]
+Share = Annotated[float, Field(ge=0.0, lt=1.0)]
+
+
+class RandomSplit(Options):
+    """Rows are dealt to the parts by a hash of where they stand, so the same row is always in the same part."""
+
+    kind: Literal["random"] = "random"
+    test: Share = Field(default=0.2, description="Share of the rows that no training sees")
+    validation: Share = Field(default=0.1, description="Share of the rows that choose epoch and candidate")
+
+    @model_validator(mode="after")
+    def _leave_rows_to_train_on(self) -> RandomSplit:
+        if self.test + self.validation >= 1.0:
+            raise ValueError("test and validation leave no row to train on; lower one of them")
+        return self
+
+
+class TimeSplit(Options):
+    """Rows from a moment on are the test part; validation rows are dealt out of the earlier ones."""
+
+    kind: Literal["time"] = "time"
+    test_from: Moment = Field(description="First moment of the test part, in the time column's zone")
+    validation: Share = Field(
+        default=0.1, description="Share of the earlier rows that choose epoch and candidate"
+    )
+
+
+Split = Annotated[RandomSplit | TimeSplit, Field(discriminator="kind")]
+
+
+class DataOptions(Options):
+    """The dataset of a workflow and how its rows are divided."""
+
+    url: str = Field(min_length=1, description="Directory, glob or file of Parquet, local or any fsspec URL")
+    time: str | None = Field(default=None, description="The column that says when a row happened")
+    weight: str | None = Field(default=None, description="The column of sample weights")
+    drop: tuple[str, ...] = Field(default=(), description="Columns that are not used as features")
+    split: Split = Field(default=RandomSplit(), description="Which rows train, validate and test")
+
+    @model_validator(mode="after")
+    def _name_the_time_column(self) -> DataOptions:
+        if self.split.kind == "time" and self.time is None:
+            raise ValueError("a time split needs the time column; add data.time")
+        return self
+
+
+class FeaturesOptions(Options):
+    """A user's row-wise function over the data, DataFrame in and DataFrame out."""
+
+    function: str = Field(
+        pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$",
+        description="Where the function is, as module:function",
+    )

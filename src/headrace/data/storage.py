@@ -1,0 +1,285 @@
+"""Any fsspec URL: list, read, write aside and publish atomically."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import secrets
+import shutil
+import tempfile
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from headrace.errors import InputError, MissingExtraError, StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LAST_UPLOADED = "manifest.json"
+"""On an object store a directory exists for readers once this file does."""
+
+DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+def open_filesystem(url: str) -> tuple[Any, str]:
+    """Return the fsspec file system of a URL and the path inside it.
+
+    Parameters
+    ----------
+    url : str
+        A local path or any URL that fsspec knows.
+
+    Returns
+    -------
+    tuple of (fsspec.AbstractFileSystem, str)
+        Local paths come back absolute.
+
+    Raises
+    ------
+    InputError
+        The protocol is not known.
+    MissingExtraError
+        The package that serves the protocol is not installed.
+    """
+    try:
+        filesystem, path = fsspec.core.url_to_fs(os.fspath(url))
+    except ImportError as error:
+        raise MissingExtraError(str(error), where=url, mend="install it") from error
+    except ValueError as error:
+        raise InputError(str(error), where=url, mend="give a path or a URL that fsspec knows") from error
+    except OSError as error:
+        raise storage_error(error, url) from error
+    return filesystem, str(path)
+
+
+def is_local(filesystem: Any) -> bool:
+    """Whether files of this file system are files of this machine."""
+    return isinstance(filesystem, LocalFileSystem)
+
+
+def storage_error(error: OSError, url: str) -> StorageError:
+    """Tell an error of the operating system or of a store in one line, with its mend."""
+    if error.errno in DISK_FULL or "No space left" in str(error):
+        return StorageError("the disk is full", where=url, mend="free space or write to another place")
+    if isinstance(error, FileNotFoundError):
+        return StorageError("does not exist", where=url)
+    if isinstance(error, PermissionError):
+        return StorageError(
+            "permission denied", where=url, mend="check the rights of this user or the credentials"
+        )
+    if isinstance(error, IsADirectoryError):
+        return StorageError("is a directory, not a file", where=url)
+    if isinstance(error, NotADirectoryError | FileExistsError):
+        return StorageError("a file is in the way", where=url, mend="name another place")
+    text = error.strerror or str(error) or type(error).__name__
+    return StorageError(text, where=url)
+
+
+@contextlib.contextmanager
+def _errors_of(url: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise storage_error(error, url) from error
+
+
+def join(url: str, *names: str) -> str:
+    """Append names to a URL with single slashes.
+
+    Examples
+    --------
+    >>> join("memory://runs/", "1", "run.json")
+    'memory://runs/1/run.json'
+    >>> join("memory://", "a")
+    'memory://a'
+    """
+    base = url if url.endswith("://") else url.rstrip("/") + "/"
+    return base + "/".join(name.strip("/") for name in names)
+
+
+def exists(url: str) -> bool:
+    """Whether a file or directory is at `url`."""
+    filesystem, path = open_filesystem(url)
+    with _errors_of(url):
+        return bool(filesystem.exists(path))
+
+
+def read_bytes(url: str) -> bytes:
+    """Read a whole file.
+
+    Raises
+    ------
+    StorageError
+        It is missing or cannot be read.
+    """
+    filesystem, path = open_filesystem(url)
+    with _errors_of(url):
+        return bytes(filesystem.cat_file(path))
+
+
+def read_json(url: str) -> Any:
+    """Read a JSON document.
+
+    Raises
+    ------
+    StorageError
+        It is missing, cannot be read, or is not JSON.
+    """
+    try:
+        return json.loads(read_bytes(url))
+    except ValueError as error:
+        raise StorageError(f"is not JSON ({error})", where=url, mend="restore or delete the file") from error
+
+
+def write_bytes(url: str, data: bytes) -> None:
+    """Write a whole file: readers see the old content or all of the new, never a part.
+
+    A local file is written aside, synced and moved into place; a store publishes an object at the end
+    of its upload. Missing parent directories are made.
+
+    Raises
+    ------
+    StorageError
+        It cannot be written; nothing half-written stays.
+    """
+    filesystem, path = open_filesystem(url)
+    with _errors_of(url):
+        if is_local(filesystem):
+            _write_local(Path(path), data)
+        else:
+            filesystem.makedirs(str(PurePosixPath(path).parent), exist_ok=True)
+            filesystem.pipe_file(path, data)
+
+
+def write_json(url: str, document: Any) -> None:
+    """Write a JSON document (finite numbers only) as `write_bytes` does."""
+    text = json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False)
+    write_bytes(url, (text + "\n").encode())
+
+
+def list_names(url: str) -> list[str]:
+    """Names of the direct children of a directory, sorted; none when it does not exist."""
+    filesystem, path = open_filesystem(url)
+    own = path.rstrip("/")
+    with _errors_of(url):
+        try:
+            children = filesystem.ls(path, detail=False)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+    paths = (str(child).rstrip("/") for child in children)
+    return sorted({PurePosixPath(child).name for child in paths if child.strip("/") != own.strip("/")})
+
+
+def remove_tree(url: str) -> None:
+    """Remove a file or a directory with all that it holds; nothing happens when it does not exist."""
+    filesystem, path = open_filesystem(url)
+    with _errors_of(url):
+        if filesystem.exists(path):
+            filesystem.rm(path, recursive=True)
+
+
+@contextlib.contextmanager
+def aside(url: str, *, sync: bool = True) -> Iterator[Path]:
+    """Fill a fresh local directory whose content appears at `url` in one step when the block ends well.
+
+    Locally the directory is a hidden sibling that is synced and renamed. On a store all files are
+    uploaded, the file named ``manifest.json`` last. When the block fails nothing remains.
+
+    Parameters
+    ----------
+    url : str
+        Where the directory shall appear.
+    sync : bool, default True
+        Outlive a power cut. Data that can be made again may do without.
+
+    Yields
+    ------
+    pathlib.Path
+        The directory to fill.
+
+    Raises
+    ------
+    StorageError
+        `url` exists and is not empty, or writing failed.
+    """
+    filesystem, path = open_filesystem(url)
+    local = is_local(filesystem)
+    _refuse_occupied(filesystem, path, url)
+    with _errors_of(url):
+        parent = Path(path).parent if local else Path(tempfile.gettempdir())
+        parent.mkdir(parents=True, exist_ok=True)
+        directory = parent / f".{PurePosixPath(path).name}.tmp-{secrets.token_hex(4)}"
+        directory.mkdir()
+    try:
+        with _errors_of(url):
+            yield directory
+            if local:
+                if sync:
+                    _sync_tree(directory)
+                directory.rename(path)
+                _sync(Path(path).parent)
+            else:
+                _upload(filesystem, directory, path)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _refuse_occupied(filesystem: Any, path: str, url: str) -> None:
+    with _errors_of(url):
+        if not filesystem.exists(path):
+            return
+        occupied = filesystem.isfile(path)
+    if occupied or list_names(url):
+        raise StorageError("exists already and is not empty", where=url, mend="name a new place")
+
+
+def _sync_tree(directory: Path) -> None:
+    for folder, _, names in os.walk(directory):
+        for name in names:
+            _sync(Path(folder, name))
+        _sync(Path(folder))
+
+
+def _upload(filesystem: Any, directory: Path, path: str) -> None:
+    files = [file for file in directory.rglob("*") if file.is_file()]
+    files.sort(key=lambda file: (file.name == LAST_UPLOADED, file.as_posix()))
+    sent: list[str] = []
+    try:
+        for file in files:
+            target = f"{path.rstrip('/')}/{file.relative_to(directory).as_posix()}"
+            filesystem.makedirs(str(PurePosixPath(target).parent), exist_ok=True)
+            sent.append(target)
+            filesystem.put_file(str(file), target)
+    except BaseException:
+        for target in sent:
+            with contextlib.suppress(OSError):
+                filesystem.rm_file(target)
+        raise
+
+
+def _write_local(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp-{secrets.token_hex(4)}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    """Make a file or the names in a directory outlive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,1 @@
+"""How everything is read once: order, plan, passes, events."""

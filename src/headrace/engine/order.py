@@ -1,0 +1,99 @@
+"""The order of chunks and rows, and the part of each row: pure functions of a seed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xxhash
+
+from headrace.accumulators.hashing import splitmix64
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from headrace.data.dataset import Chunk
+
+PARTS = ("train", "validation", "test")
+"""The part of a row; its code is the position here."""
+
+TRAIN, VALIDATION, TEST = range(3)
+
+
+def chunk_order(chunks: int, *, seed: int, epoch: int) -> list[int]:
+    """Order in which an epoch reads the chunks.
+
+    Parameters
+    ----------
+    chunks : int
+        Number of chunks.
+    seed : int
+        Seed of the run.
+    epoch : int
+        Counted from 1.
+
+    Returns
+    -------
+    list of int
+        A permutation of ``range(chunks)``.
+    """
+    return [int(i) for i in np.random.default_rng([seed, epoch]).permutation(chunks)]
+
+
+def row_order(rows: int, *, seed: int, epoch: int, chunk: int) -> NDArray[np.int64]:
+    """Order in which an epoch uses the rows of a chunk, shape (rows,)."""
+    return np.random.default_rng([seed, epoch, chunk]).permutation(rows)
+
+
+def row_keys(chunk: Chunk) -> NDArray[np.uint64]:
+    """Return a 64-bit key of every row, shape (rows,): a hash of its file's name and its place in that file.
+
+    The key of a row does not change when files are added or chunks are cut otherwise.
+    """
+    keys = []
+    for piece in chunk.pieces:
+        base = np.uint64(xxhash.xxh3_64_intdigest(piece.key.encode()))
+        place = np.arange(piece.first_row, piece.first_row + piece.rows, dtype=np.uint64)
+        keys.append(splitmix64(place + base))
+    return np.concatenate(keys) if keys else np.empty(0, np.uint64)
+
+
+def uniform(keys: NDArray[np.uint64], *, seed: int, salt: str) -> NDArray[np.float64]:
+    """Uniform numbers in [0, 1) of the rows, independent between salts, shape (rows,)."""
+    mixed = np.uint64(xxhash.xxh3_64_intdigest(f"{seed}:{salt}".encode()))
+    return (splitmix64(keys ^ mixed) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def parts_by_hash(
+    keys: NDArray[np.uint64], *, test: float, validation: float, seed: int
+) -> NDArray[np.uint8]:
+    """Assign each row a part by its key.
+
+    Parameters
+    ----------
+    keys : ndarray of uint64, shape (rows,)
+        From `row_keys`.
+    test, validation : float
+        Shares of all rows.
+    seed : int
+        Seed of the run.
+
+    Returns
+    -------
+    ndarray of uint8, shape (rows,)
+        Codes into `PARTS`.
+    """
+    draw = uniform(keys, seed=seed, salt="part")
+    parts = np.zeros(len(keys), np.uint8)
+    parts[draw < test + validation] = VALIDATION
+    parts[draw < test] = TEST
+    return parts
+
+
+def parts_by_time(
+    is_test: NDArray[np.bool_], keys: NDArray[np.uint64], *, validation: float, seed: int
+) -> NDArray[np.uint8]:
+    """Rows at or after a time are the test part; of the rows before it a hashed share is for validation."""
+    parts = parts_by_hash(keys, test=0.0, validation=validation, seed=seed)
+    parts[is_test] = TEST
+    return parts

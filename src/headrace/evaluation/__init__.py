@@ -1,0 +1,1 @@
+"""One pass over the untouched test split: metrics, slices, intervals."""

@@ -1,0 +1,164 @@
+"""From a workflow's words to what the stages take: columns, split, target; refused early when they do not fit."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from headrace.data.dataset import Dataset
+from headrace.engine.source import source_of
+from headrace.errors import DataError, WorkflowError
+from headrace.profiling.measure import Splitter
+from headrace.training.blocks import Target
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from headrace.engine.source import Source
+    from headrace.profiling.profile import Profile
+    from headrace.workflow import WorkflowFile
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A dataset as a workflow sees it: one source for each kind of pass."""
+
+    dataset: Dataset
+    features: tuple[str, ...]
+    """Columns that may become features."""
+    profiled: Source
+    trained: Source
+    tested: Source
+    splitter: Splitter
+
+
+def open_data(workflow: WorkflowFile, memory: int) -> Opened:
+    """Open the dataset of a workflow, and refuse keys that name what it does not have.
+
+    Parameters
+    ----------
+    workflow : WorkflowFile
+        As the user wrote it.
+    memory : int
+        Budget of a worker in bytes, from which chunks are sized.
+
+    Raises
+    ------
+    WorkflowError
+        When a key names a column that does not exist, or a time column that holds no times.
+    DataError
+        When the files cannot be used.
+    """
+    data, evaluate = workflow.data, workflow.evaluate
+    dataset = Dataset(data.url, memory=memory)
+    raw = dataset.schema.names
+    function = workflow.features.function if workflow.features else None
+    # A feature function may use any column; what it drops or makes is known from its result on a few rows.
+    whole = source_of(dataset, raw, features=function)
+    names = whole.schema.names
+    target = workflow.problem.target
+    _require(names, {"problem.target": [target], "data.time": [data.time], "data.weight": [data.weight]})
+    _require([*names, *raw], {"data.drop": data.drop})
+    _require(names, {"evaluate.slices": evaluate.slices, "checks.expect": workflow.checks.expect})
+    if data.time is not None and not _tells_time(whole.schema.field(data.time).type):
+        raise WorkflowError(
+            f"column {data.time!r} is {whole.schema.field(data.time).type}, not a date or a timestamp",
+            where="data.time",
+            mend="name a column of times",
+        )
+    aside = {target, data.time, data.weight, *data.drop}
+    features = tuple(name for name in names if name not in aside)
+    if not features:
+        raise WorkflowError("no column is left as a feature", where="data.drop", mend="drop fewer columns")
+    split = data.split
+    by_time = split.kind == "time"
+    splitter = Splitter(
+        seed=workflow.seed,
+        test=0.0 if split.kind == "time" else split.test,
+        validation=split.validation,
+        time=data.time if by_time else None,
+        test_from=split.test_from if split.kind == "time" else None,
+    )
+    used = [*features, *_given(target, data.weight, splitter.time)]
+    profiled = _ordered(names, {*used, *_given(data.time), *evaluate.slices, *workflow.checks.expect})
+    tested = _ordered(names, {*used, *evaluate.slices})
+
+    def reading(columns: list[str]) -> Source:
+        return whole if function else source_of(dataset, columns)
+
+    return Opened(
+        dataset=dataset,
+        features=features,
+        profiled=reading(profiled),
+        trained=reading(_ordered(names, set(used))),
+        tested=reading(tested),
+        splitter=splitter,
+    )
+
+
+def read_target(workflow: WorkflowFile, opened: Opened, whole: Profile, training: Profile) -> Target:
+    """Learn from the profile how the target is read: its labels and the weight of each.
+
+    Parameters
+    ----------
+    workflow : WorkflowFile
+        As the user wrote it.
+    opened : Opened
+        The dataset.
+    whole, training : Profile
+        Of all rows, and of the training rows.
+
+    Raises
+    ------
+    DataError
+        When the target cannot serve the task.
+    """
+    name = workflow.problem.target
+    if name is None or workflow.problem.task != "classification":
+        return Target(name, weight=workflow.data.weight)
+    kind = opened.profiled.schema.field(name).type
+    labels = sorted(_label(key, kind) for key in whole.classes if key != "null")
+    if len(labels) < 2:
+        what = "takes more than 32 values" if not labels else f"takes one value only, {labels[0]!r}"
+        raise DataError(
+            f"the target {what}", where=f"column {name!r}", mend="classification needs from 2 to 32 classes"
+        )
+    weights: tuple[float, ...] = ()
+    wanted = workflow.train.class_weight
+    if wanted == "balanced":
+        counts = [max(1, training.classes.get(str(label), 0)) for label in labels]
+        weights = tuple(sum(counts) / (len(counts) * count) for count in counts)
+    elif wanted is not None:
+        _require([str(label) for label in labels], {"train.class_weight": wanted}, what="class")
+        weights = tuple(wanted.get(str(label), 1.0) for label in labels)
+    return Target(name, tuple(labels), weights, workflow.data.weight)
+
+
+def _label(key: str, kind: pa.DataType) -> Any:
+    if pa.types.is_integer(kind):
+        return int(key)
+    return key == "True" if pa.types.is_boolean(kind) else key
+
+
+def _tells_time(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_timestamp(kind) or pa.types.is_date(kind))
+
+
+def _given(*names: str | None) -> list[str]:
+    return [name for name in names if name is not None]
+
+
+def _ordered(names: list[str], wanted: set[str]) -> list[str]:
+    return [name for name in names if name in wanted]
+
+
+def _require(names: list[str], keys: dict[str, Iterable[str | None]], *, what: str = "column") -> None:
+    for key, wanted in keys.items():
+        for name in wanted:
+            if name is not None and name not in names:
+                near = difflib.get_close_matches(name, names, 1)
+                mend = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names[:12])}"
+                raise WorkflowError(f"there is no {what} {name!r}", where=key, mend=mend)

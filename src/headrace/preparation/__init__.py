@@ -1,0 +1,1 @@
+"""From the profile to a fitted scikit-learn transformer, and its fast twin."""

@@ -1,0 +1,109 @@
+"""The same arithmetic as the fitted transformer, from Arrow to dense or CSR blocks, fast; equal by test."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from headrace.preparation.blocks import Dense, Sparse
+from headrace.preparation.columns import Numbers, writers
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from numpy.typing import DTypeLike, NDArray
+    from scipy.sparse import csr_matrix
+
+    from headrace.preparation.blocks import Slot
+    from headrace.preparation.fitted import Preparation
+
+    Matrix: TypeAlias = NDArray[Any] | csr_matrix
+
+BLOCK = 8192
+"""Rows written at a time: the entries of so many rows stay in the second-level cache while columns are written across them."""
+
+
+class CompiledPreparation:
+    """What `build_transformer` does, on Arrow tables.
+
+    Values are computed in float64 whatever the input and output types are. A CSR row always stores `nnz_per_row` entries in ascending
+    order of features, some of which may be zeros (of categories that have no feature, and indicators that are not traded for the number).
+
+    Parameters
+    ----------
+    p : Preparation
+
+    Attributes
+    ----------
+    width : int
+        Features.
+    sparse : bool
+        Whether `transform` gives CSR.
+    nnz_per_row : int
+        Entries that each CSR row stores.
+    """
+
+    def __init__(self, p: Preparation) -> None:
+        self._preparation = p
+        self.width = p.layout.width
+        self.sparse = p.layout.sparse
+        self.nnz_per_row = p.layout.nnz_per_row
+
+    def transform(self, table: pa.Table, dtype: DTypeLike = np.float32) -> Matrix:
+        """Prepare rows.
+
+        Parameters
+        ----------
+        table : pyarrow.Table
+            With the columns `Preparation.features_in`, in any order and among others; strings best as
+            ``dictionary<int32>``, whose values are looked up once for each distinct one.
+        dtype : dtype
+            float32 or float64.
+
+        Returns
+        -------
+        ndarray, shape (rows, width), or csr_matrix of that shape
+            Indices are int32, or int64 beyond 2**31 entries.
+
+        Raises
+        ------
+        DataError
+            When a column is missing, of another kind, or holds infinities, which scikit-learn refuses as well.
+        """
+        slots = writers(self._preparation.layout, table)
+        # Sums of squares overflow in the look for infinities, and 1e39 in float32: as numbers, not as warnings.
+        with np.errstate(over="ignore", invalid="ignore"):
+            if self.sparse:
+                return self._transform_sparse(slots, table.num_rows, np.dtype(dtype))
+            return self._transform_dense(slots, table.num_rows, np.dtype(dtype))
+
+    def _transform_dense(self, slots: list[Slot], rows: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+        dense = np.zeros((rows, self.width), dtype=dtype)
+        for start in range(0, rows, BLOCK):
+            block = Dense(dense[start : start + BLOCK])
+            for slot in slots:
+                slot.write(start, start + len(block.values), block)
+        return dense
+
+    def _transform_sparse(self, slots: list[Slot], rows: int, dtype: np.dtype[Any]) -> csr_matrix:
+        from scipy.sparse import csr_matrix
+
+        entries = self.nnz_per_row
+        index_type = np.dtype(np.int32 if rows * entries < 2**31 else np.int64)
+        data = np.empty((rows, entries), dtype=dtype)
+        indices = np.empty((rows, entries), dtype=index_type)
+        features = np.array([slot.feature for slot in slots], dtype=index_type)
+        features = np.tile(features, (min(BLOCK, rows), 1))
+        trading = [slot for slot in slots if isinstance(slot, Numbers) and slot.indicator >= 0]
+        for start in range(0, rows, BLOCK):
+            block = Sparse(data[start : start + BLOCK], indices[start : start + BLOCK])
+            block.indices[:] = features[: len(block.indices)]
+            for slot in slots:
+                slot.write(start, start + len(block.indices), block)
+            block.sort(trading)
+        indptr = np.arange(0, (rows + 1) * entries, entries, dtype=index_type)
+        shape = (rows, self.width)
+        matrix = csr_matrix((data.reshape(-1), indices.reshape(-1), indptr), shape=shape, copy=False)
+        matrix.has_sorted_indices = True
+        matrix.has_canonical_format = True
+        return matrix

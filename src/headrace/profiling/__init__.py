@@ -1,0 +1,1 @@
+"""What a dataset holds: the profile, its measurement, and checks over it."""

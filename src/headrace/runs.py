@@ -1,0 +1,209 @@
+"""The spine, read top to bottom: Workflow, plan, run."""
+
+from __future__ import annotations
+
+import platform
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from headrace.data.storage import read_bytes
+from headrace.engine.passes import Reader
+from headrace.engine.plan import Plan, make_plan
+from headrace.errors import HeadraceError, StorageError
+from headrace.evaluation.testing import assess
+from headrace.opening import Opened, open_data, read_target
+from headrace.preparation.fitted import fit_preparation
+from headrace.profiling.measure import measure, merged
+from headrace.profiling.profile import compact
+from headrace.rundir import RunDirectory, new_directory
+from headrace.stages import check, deciding, judge, make_blocks, measured, note, package, publish, report
+from headrace.training.baseline import baseline
+from headrace.training.candidates import BASELINE, candidates_of
+from headrace.training.streaming import train
+from headrace.workflow import WorkflowFile, load_workflow, parse_workflow
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from headrace.cluster.config import ClusterFile
+    from headrace.engine.events import Subscriber
+
+PACKAGES = ("headrace", "dask", "distributed", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "skops")
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run leaves behind."""
+
+    run: dict[str, Any]
+    """The document ``run.json``."""
+    directory: str
+    passed: bool
+    """Whether every success criterion of the problem is met."""
+
+    def _repr_html_(self) -> str:
+        best = self.run.get("best", {})
+        verdict = "passed" if self.passed else "missed its success criteria"
+        return (
+            f"<p>Run <code>{self.directory}</code> {verdict}: best candidate "
+            f"<b>{best.get('candidate', '')}</b>, model {self.run.get('model', '')}.</p>"
+        )
+
+
+@dataclass(frozen=True)
+class Workflow:
+    """A workflow file, ready to be planned and run.
+
+    Attributes
+    ----------
+    options : WorkflowFile
+        What the file says.
+    text : str
+        The file itself.
+    """
+
+    options: WorkflowFile
+    text: str
+
+    @classmethod
+    def load(cls, path: str) -> Workflow:
+        """Read a workflow file.
+
+        Raises
+        ------
+        WorkflowError
+            When the file is missing, or a key or value in it is wrong.
+        """
+        options = load_workflow(str(path))
+        return cls(options, read_bytes(str(path)).decode())
+
+    @classmethod
+    def parse(cls, text: str) -> Workflow:
+        """Read a workflow from YAML text."""
+        return cls(parse_workflow(text), text)
+
+    def with_seed(self, seed: int) -> Workflow:
+        """Return the same workflow with another seed."""
+        return replace(self, options=self.options.model_copy(update={"seed": seed}))
+
+    def plan(self, cluster: ClusterFile | None = None) -> Plan:
+        """Say what a run will read and need, from the footers alone."""
+        from headrace.cluster.config import default_cluster
+
+        opened = open_data(self.options, (cluster or default_cluster()).memory_bytes)
+        return _plan(self.options, opened, cluster or default_cluster(opened.dataset.bytes))
+
+    def run(
+        self,
+        cluster: ClusterFile | None = None,
+        run_dir: str | None = None,
+        subscribers: Sequence[Subscriber] = (),
+    ) -> RunResult:
+        """Do all of it: profile, check, prepare, train, evaluate, package, register, report.
+
+        Parameters
+        ----------
+        cluster : ClusterFile, optional
+            Where the work runs; by default the cores of this machine.
+        run_dir : str, optional
+            Where the run writes; by default ``runs/NAME-TIME``.
+        subscribers : sequence of callables, optional
+            Told of every event.
+
+        Raises
+        ------
+        HeadraceError
+            When something given is wrong, a check fails, or the run cannot end well; what was written until then
+            stays, with the reason in ``run.json``.
+        """
+        from headrace.cluster.config import default_cluster
+
+        candidates_of(self.options.models, task=self.options.problem.task)
+        opened = open_data(self.options, (cluster or default_cluster()).memory_bytes)
+        cluster = cluster or default_cluster(opened.dataset.bytes)
+        plan = _plan(self.options, opened, cluster)
+        plan.require_fit()
+        directory = RunDirectory(run_dir or new_directory(self.options.problem.name), subscribers)
+        directory.open(self.text, self._record(opened, plan))
+        directory.write("plan", plan.to_dict())
+        with cluster.connect() as client:
+            reader = Reader(client, subscribers)
+            try:
+                passed = spine(self.options, opened, reader, directory)
+            except HeadraceError as error:
+                # The first error is the one to tell, also when the disk is too full to write it down.
+                with suppress(StorageError):
+                    directory.close("failed", error=str(error), **measured(reader, directory))
+                    report(self.options, directory)
+                raise
+        return RunResult(directory.record, directory.url, passed)
+
+    def _record(self, opened: Opened, plan: Plan) -> dict[str, Any]:
+        return {
+            "name": self.options.problem.name,
+            "rows": opened.dataset.rows,
+            "chunks": len(opened.dataset.chunks),
+            "data": {"url": opened.dataset.url, "fingerprint": opened.dataset.fingerprint},
+            "seed": self.options.seed,
+            "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+            "data_passes": {"planned": len(plan.passes), "done": 0},
+            "memory_budget": plan.memory_budget,
+            "memory_projected": plan.memory_projected,
+        }
+
+
+def spine(workflow: WorkflowFile, opened: Opened, reader: Reader, run: RunDirectory) -> bool:
+    """Lead the data from the source to a published model; each line makes one product of those before it.
+
+    Returns
+    -------
+    bool
+        Whether the model meets the success criteria.
+    """
+    task = workflow.problem.task
+    with run.stage("profile", f"{opened.dataset.rows:,} rows"):
+        profiles = measure(reader, opened.profiled, target=workflow.problem.target, splitter=opened.splitter)
+        training_profile, whole = profiles["train"], merged(profiles)
+        run.products["profile"] = training_profile
+        run.write("profile", compact(whole).to_dict())
+    with run.stage("checks"):
+        check(workflow, opened, profiles, whole, run)
+    with run.stage("prepare"):
+        target = read_target(workflow, opened, whole, training_profile)
+        preparation = fit_preparation(training_profile, workflow.prepare, features=opened.features)
+        run.products["preparation"] = preparation
+        note(run, [*opened.dataset.notes, *preparation.notes])
+        maker = make_blocks(opened, preparation, target, profiles["validation"])
+    with run.stage("train"):
+        candidates = candidates_of(workflow.models, task=task)
+        training = train(
+            reader, opened.trained, maker, candidates, workflow.train, task=task, metric=deciding(workflow)
+        )
+    with run.stage("evaluate"):
+        models = {"best": training.best.estimator, BASELINE: baseline(training_profile, target)}
+        known = {name: model for name, model in models.items() if model is not None}
+        assessments = assess(reader, opened.tested, maker, known, workflow.evaluate, task=task)
+    with run.stage("package"):
+        passed = judge(workflow, training, assessments, run)
+        manifest = package(workflow, opened, preparation, target, training, training_profile, passed, run)
+        run.products["manifest"] = manifest
+    with run.stage("publish"):
+        publish(workflow, passed, run)
+    run.close("passed" if passed else "missed", **measured(reader, run))
+    report(workflow, run)
+    return passed
+
+
+def _plan(workflow: WorkflowFile, opened: Opened, cluster: ClusterFile) -> Plan:
+    return make_plan(
+        opened.dataset.chunks,
+        opened.profiled.schema.names,
+        column_bytes=opened.profiled.bytes,
+        epochs=workflow.train.epochs,
+        workers=cluster.process_count,
+        threads=cluster.worker_count * cluster.threads // cluster.process_count,
+        memory_budget=cluster.process_memory,
+        notes=opened.dataset.notes,
+    )

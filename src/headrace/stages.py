@@ -1,0 +1,260 @@
+"""The stages as the spine calls them: a workflow's options turned into the arguments of each, its product written down."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+from headrace.data.storage import join, write_bytes
+from headrace.engine.events import Note
+from headrace.engine.memory import peak_resident_bytes
+from headrace.engine.plan import VALIDATION_ROWS
+from headrace.errors import ChecksFailedError, RunError
+from headrace.packaging.package import write_package
+from headrace.packaging.registry import Registry
+from headrace.packaging.signature import InputColumn, Signature
+from headrace.preparation.compiled import CompiledPreparation
+from headrace.preparation.fitted import build_transformer
+from headrace.profiling.checks import check_profile
+from headrace.profiling.profile import compact
+from headrace.report import render_report
+from headrace.training.blocks import BlockMaker
+from headrace.training.candidates import BASELINE, capabilities, in_double
+from headrace.training.scoring import SELECTED_BY
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from headrace.engine.passes import Reader
+    from headrace.evaluation.assess import Assessment
+    from headrace.opening import Opened
+    from headrace.packaging.package import Manifest
+    from headrace.preparation.fitted import Preparation
+    from headrace.profiling.profile import ColumnProfile, Profile
+    from headrace.rundir import RunDirectory
+    from headrace.training.blocks import Target
+    from headrace.training.streaming import Training
+    from headrace.workflow import WorkflowFile
+
+
+def check(
+    workflow: WorkflowFile, opened: Opened, profiles: Mapping[str, Profile], whole: Profile, run: RunDirectory
+) -> None:
+    """Check the whole profile, and that each part of the split has rows.
+
+    Raises
+    ------
+    ChecksFailedError
+        When a check fails and the workflow says to stop.
+    RunError
+        When a part that the run needs is empty.
+    """
+    problem, data = workflow.problem, workflow.data
+    report = check_profile(
+        whole,
+        workflow.checks,
+        target=problem.target,
+        task=problem.task,
+        time=data.time,
+        ignore=set(opened.profiled.schema.names) - set(opened.features),
+    )
+    run.write("checks", report.to_dict())
+    if report.status == "fail" and workflow.checks.on_fail == "stop":
+        raise ChecksFailedError(
+            report.summary(), where=data.url, mend="mend the data, or set checks.on_fail: warn"
+        )
+    for part, profile in profiles.items():
+        if profile.rows == 0:
+            raise RunError(
+                f"no row is in the {part} part",
+                where="data.split",
+                mend="move test_from" if data.split.kind == "time" else "raise its share",
+            )
+
+
+def make_blocks(opened: Opened, preparation: Preparation, target: Target, validation: Profile) -> BlockMaker:
+    """Make what turns chunks into blocks; the validation part is thinned to what may be held in memory."""
+    return BlockMaker(
+        compiled=CompiledPreparation(preparation),
+        features=tuple(preparation.features_in),
+        target=target,
+        splitter=opened.splitter,
+        validation_share=min(1.0, VALIDATION_ROWS / max(1, validation.rows)),
+    )
+
+
+def deciding(workflow: WorkflowFile) -> str | None:
+    """Name the metric that decides between candidates: the first success criterion, if it can be scored in training."""
+    scored = {*SELECTED_BY.values(), "average_precision", "brier", "accuracy", "mae", "r2"}
+    wanted = [criterion.metric for criterion in workflow.problem.success]
+    return wanted[0] if wanted and wanted[0] in scored else None
+
+
+def judge(
+    workflow: WorkflowFile, training: Training, assessments: Mapping[str, Assessment], run: RunDirectory
+) -> bool:
+    """Write the leaderboard and the metrics, and hold the best candidate against the success criteria."""
+    best, dummy = assessments["best"], assessments.get(BASELINE)
+    rows = [trained.document(training.metric) for trained in training.trained]
+    rows[0]["best"] = True
+    if dummy is not None:
+        estimates = {name: estimate.value for name, estimate in dummy.metrics.items()}
+        rows.append({
+            "candidate": BASELINE, "estimator": "sklearn.dummy", "params": {}, "validation": {}, "test": estimates,
+            "epochs": 0, "best_epoch": 0, "history": [], "seconds": 0.0, "failure": "", "is_baseline": True,
+            "best": False,
+        })  # fmt: skip
+    run.write("leaderboard", {"metric": training.metric, "rows": rows})
+    run.write("metrics", {**best.to_dict(), "baseline": dummy.to_dict() if dummy else None})
+    criteria = []
+    for criterion in workflow.problem.success:
+        estimate = best.metrics.get(criterion.metric)
+        value = None if estimate is None else estimate.value
+        met = value is not None and criterion.holds(value)
+        criteria.append({**criterion.model_dump(exclude_none=True), "value": value, "met": met})
+    run.record["success"] = criteria
+    run.record["best"] = {
+        "candidate": training.best.candidate.name,
+        "estimator": training.best.candidate.estimator,
+        "epoch": training.best.best_epoch,
+        "metric": training.metric,
+        "validation": training.best.scores,
+        "metrics": {name: estimate.to_dict() for name, estimate in best.metrics.items()},
+    }
+    return all(criterion["met"] for criterion in criteria)
+
+
+def package(
+    workflow: WorkflowFile,
+    opened: Opened,
+    preparation: Preparation,
+    target: Target,
+    training: Training,
+    profile: Profile,
+    passed: bool,
+    run: RunDirectory,
+) -> Manifest:
+    """Write the package of the best candidate into the run's directory."""
+    from sklearn.pipeline import Pipeline
+
+    problem = workflow.problem
+    estimator = in_double(training.best.estimator)
+    transformer = build_transformer(preparation, dense=not capabilities(estimator).sparse)
+    pipeline = Pipeline([("prepare", transformer), ("model", estimator)])
+    signature = Signature(
+        inputs=tuple(_input(profile.columns[name]) for name in preparation.features_in),
+        task=problem.task,
+        target=target.name,
+        classes=target.classes,
+        features_function=workflow.features.function if workflow.features else None,
+    )
+    manifest = write_package(
+        join(run.url, "model"),
+        pipeline=pipeline,
+        signature=signature,
+        profile=compact(profile).to_dict(),
+        metrics=run.documents["metrics"],
+        provenance={
+            "data": run.record["data"],
+            "versions": run.record["versions"],
+            "seed": workflow.seed,
+            "workflow_sha256": hashlib.sha256(run.documents["workflow_text"].encode()).hexdigest(),
+            "preparation": preparation.digest,
+        },
+        card={
+            "name": problem.name,
+            "objective": problem.objective,
+            "statement": problem.statement,
+            "data_needs": problem.data_needs,
+            "risks": list(problem.risks),
+            "metric": training.metric,
+            "verdict": "meets its success criteria" if passed else "misses its success criteria",
+            "training": {
+                "candidate": training.best.candidate.name,
+                "estimator": training.best.candidate.estimator,
+                "epoch": training.best.best_epoch,
+                "rows": profile.rows,
+            },
+            "data": {"url": opened.dataset.url, "rows": opened.dataset.rows},
+        },
+    )
+    run.record["model_sha256"] = manifest.model_sha256
+    return manifest
+
+
+def publish(workflow: WorkflowFile, passed: bool, run: RunDirectory) -> None:
+    """Register the package; a model that missed its criteria is published as a candidate only."""
+    name = workflow.publish.name or workflow.problem.name
+    registry = Registry(workflow.publish.registry)
+    version = registry.publish(name, join(run.url, "model"), status="passed" if passed else "candidate")
+    run.record["model"] = f"{name}@{version}"
+    run.record["registry"] = workflow.publish.registry
+
+
+def measured(reader: Reader, run: RunDirectory) -> dict[str, Any]:
+    """Say what the passes have read and the memory that they took, for ``run.json``."""
+    workers: dict[str, int] = {}
+    for record in reader.records:
+        for address, peak in record.memory_peak.items():
+            workers[address] = max(peak, workers.get(address, 0))
+    here = peak_resident_bytes()
+    in_process = any(address.startswith("inproc") for address in workers)
+    return {
+        "data_passes": {**run.record["data_passes"], "done": len(reader.records)},
+        "passes": [
+            {
+                "name": record.name,
+                "chunks": record.chunks,
+                "rows": record.rows,
+                "bytes": record.bytes,
+                "seconds": round(record.seconds, 3),
+            }
+            for record in reader.records
+        ],
+        "bytes_read": sum(record.bytes for record in reader.records),
+        "peak_rss_bytes": {
+            "workers": workers,
+            "coordinator": here,
+            "total": max(workers.values(), default=here) if in_process else here + sum(workers.values()),
+        },
+    }
+
+
+def note(run: RunDirectory, lines: Sequence[str]) -> None:
+    """Tell the user what was decided for them, now and in ``run.json``."""
+    run.record["notes"] = list(lines)
+    for line in lines:
+        run.tell(Note(line))
+
+
+def report(workflow: WorkflowFile, run: RunDirectory) -> None:
+    """Write ``report.html`` from what the run has made so far."""
+    preparation, manifest = run.products.get("preparation"), run.products.get("manifest")
+    page = render_report({
+        **run.documents,
+        "workflow": workflow.model_dump(mode="json"),
+        "run": run.record,
+        "profile": run.products.get("profile"),
+        "preparation": preparation.describe() if preparation else None,
+        "manifest": manifest.to_dict() if manifest else None,
+    })  # fmt: skip
+    write_bytes(join(run.url, "report.html"), page.encode())
+
+
+def _input(column: ColumnProfile) -> InputColumn:
+    summary = column.overall
+    low: float | str | None = None
+    high: float | str | None = None
+    if column.kind in {"numeric", "datetime"} and summary.moments is not None and summary.moments.n:
+        low, high = summary.moments.minimum, summary.moments.maximum
+        if column.kind == "datetime":
+            low, high = column.shown(low), column.shown(high)
+    return InputColumn(
+        name=column.name,
+        type=column.type,
+        kind=column.kind,
+        nullable=summary.missing > 0,
+        minimum=low,
+        maximum=high,
+        categories=tuple(value for value, _ in column.top(100)) if column.kind == "string" else None,
+    )

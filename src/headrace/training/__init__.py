@@ -1,0 +1,1 @@
+"""Candidates, and the ordered stream of blocks that trains them all."""

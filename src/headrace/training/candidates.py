@@ -1,0 +1,187 @@
+"""An estimator by import path with one setting; good defaults; the dummy."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import importlib
+import inspect
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from headrace.errors import WorkflowError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sklearn.base import BaseEstimator
+
+    from headrace.training.options import ModelOptions
+
+BASELINE = "baseline"
+"""Name of the candidate that knows only the target's distribution."""
+
+# Blocks come permuted, hence no shuffling within partial_fit; features come standardised, hence a constant step, whose
+# noise Polyak-Ruppert averaging of the weights removes (Polyak & Juditsky 1992).
+GOOD_DEFAULTS: dict[str, dict[str, Any]] = {
+    "sklearn.linear_model.SGDClassifier": {
+        "loss": "log_loss",
+        "alpha": 1e-6,
+        "learning_rate": "constant",
+        "eta0": 0.01,
+        "average": True,
+        "shuffle": False,
+    },
+    "sklearn.linear_model.SGDRegressor": {
+        "alpha": 1e-6,
+        "learning_rate": "constant",
+        "eta0": 0.001,
+        "average": True,
+        "shuffle": False,
+    },
+    "sklearn.neural_network.MLPClassifier": {"hidden_layer_sizes": (64, 32), "batch_size": 256},
+    "sklearn.neural_network.MLPRegressor": {"hidden_layer_sizes": (64, 32), "batch_size": 256},
+    "sklearn.cluster.MiniBatchKMeans": {"n_clusters": 8, "batch_size": 4096, "n_init": 3},
+}
+
+DEFAULT_CANDIDATES: dict[str, tuple[tuple[str, str, dict[str, Any]], ...]] = {
+    "classification": (
+        ("logistic", "sklearn.linear_model.SGDClassifier", {}),
+        ("logistic-smooth", "sklearn.linear_model.SGDClassifier", {"alpha": 1e-5}),
+        ("logistic-smoother", "sklearn.linear_model.SGDClassifier", {"alpha": 1e-4}),
+    ),
+    "regression": (
+        ("linear", "sklearn.linear_model.SGDRegressor", {}),
+        ("linear-smooth", "sklearn.linear_model.SGDRegressor", {"alpha": 1e-4}),
+        ("linear-robust", "sklearn.linear_model.SGDRegressor", {"loss": "huber"}),
+    ),
+    "clustering": (("k-means", "sklearn.cluster.MiniBatchKMeans", {}),),
+}
+"""Tried when a workflow names no models: by task, (name, estimator, hyperparameters)."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An estimator with one setting of its hyperparameters."""
+
+    name: str
+    estimator: str
+    """Import path."""
+    params: dict[str, Any] = field(default_factory=dict)
+    """What the user set; the rest are defaults."""
+
+
+def candidates_of(models: Sequence[ModelOptions], *, task: str) -> tuple[Candidate, ...]:
+    """List the candidates of a workflow, or the default ones when it names none.
+
+    Raises
+    ------
+    WorkflowError
+        When two have the same name, or an estimator cannot be built or does not learn from a stream.
+    """
+    if not models:
+        return tuple(Candidate(*entry) for entry in DEFAULT_CANDIDATES[task])
+    candidates = tuple(Candidate(model.name, model.estimator, model.params) for model in models)
+    names = [candidate.name for candidate in candidates]
+    for index, candidate in enumerate(candidates):
+        where = f"models[{index}]"
+        if candidate.name in names[:index] or candidate.name == BASELINE:
+            raise WorkflowError(f"the name {candidate.name!r} is taken", where=f"{where}.name")
+        build(candidate, seed=0, where=where)
+    return candidates
+
+
+def build(candidate: Candidate, *, seed: int, where: str = "models") -> BaseEstimator:
+    """Make the unfitted estimator of a candidate.
+
+    Parameters
+    ----------
+    candidate : Candidate
+        What to build.
+    seed : int
+        Given as ``random_state`` when the estimator takes one and the user set none.
+    where : str, optional
+        Key of the workflow file, for errors.
+
+    Raises
+    ------
+    WorkflowError
+        When the class does not exist, does not take a parameter, or has no ``partial_fit``.
+    """
+    kind = _import(candidate.estimator, where)
+    if not hasattr(kind, "partial_fit"):
+        raise WorkflowError(
+            f"{candidate.estimator} has no partial_fit, so it cannot learn from a stream",
+            where=f"{where}.estimator",
+            mend="choose one that has, such as sklearn.linear_model.SGDClassifier",
+        )
+    known = inspect.signature(kind).parameters
+    for key in candidate.params:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, 1)
+            raise WorkflowError(
+                f"{candidate.estimator} has no parameter {key!r}",
+                where=f"{where}.params",
+                mend=f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known)}",
+            )
+    params = {**GOOD_DEFAULTS.get(candidate.estimator, {}), **candidate.params}
+    if "random_state" in known:
+        params.setdefault("random_state", seed)
+    return kind(**{key: tuple(v) if isinstance(v, list) else v for key, v in params.items()})
+
+
+def _import(path: str, where: str) -> Any:
+    module_name, _, name = path.rpartition(".")
+    try:
+        module = importlib.import_module(module_name)
+    except (ImportError, ValueError) as error:
+        raise WorkflowError(
+            f"cannot import {module_name or path!r}: {error}",
+            where=f"{where}.estimator",
+            mend="give a full import path, such as sklearn.linear_model.SGDClassifier",
+        ) from error
+    if not hasattr(module, name):
+        near = difflib.get_close_matches(name, dir(module), 1)
+        raise WorkflowError(
+            f"{module_name} has no {name!r}",
+            where=f"{where}.estimator",
+            mend=f"did you mean {near[0]!r}?" if near else "look up its import path",
+        )
+    return getattr(module, name)
+
+
+def in_double(estimator: Any) -> Any:
+    """Copy a fitted estimator with its float32 arrays as float64, so that it takes the float64 rows of users.
+
+    The values are the same to the last bit; some estimators, such as MiniBatchKMeans, refuse rows of another type
+    than that of their arrays.
+    """
+    import numpy as np
+
+    double = copy.deepcopy(estimator)
+    for name, value in vars(double).items():
+        if name.endswith("_") and isinstance(value, np.ndarray) and value.dtype == np.float32:
+            setattr(double, name, value.astype(np.float64))
+    return double
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What an estimator's ``partial_fit`` takes."""
+
+    sparse: bool
+    classes: bool
+    weight: bool
+
+
+def capabilities(estimator: BaseEstimator) -> Capabilities:
+    """Read from scikit-learn's tags and the signature what an estimator takes."""
+    from sklearn.utils import get_tags
+
+    # The baseline has no partial_fit; what it would take is then never asked for.
+    known = inspect.signature(getattr(estimator, "partial_fit", estimator.fit)).parameters
+    return Capabilities(
+        sparse=bool(get_tags(estimator).input_tags.sparse),
+        classes="classes" in known,
+        weight="sample_weight" in known,
+    )

@@ -1,0 +1,38 @@
+"""Options of training: the models that are tried, and how the stream feeds them."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from headrace.options import Options
+
+
+class ModelOptions(Options):
+    """One candidate: a scikit-learn estimator with one setting of its hyperparameters."""
+
+    name: str = Field(
+        description="Name of the candidate on the leaderboard.", pattern=r"^[A-Za-z0-9][A-Za-z0-9._ -]*$"
+    )
+    estimator: str = Field(
+        description="Import path of an estimator with partial_fit, e.g. sklearn.linear_model.SGDClassifier."
+    )
+    params: dict[str, Any] = Field(
+        default_factory=dict, description="Hyperparameters; the rest are headrace's defaults."
+    )
+
+
+class TrainOptions(Options):
+    """How the stream of blocks feeds the candidates."""
+
+    epochs: int = Field(default=5, ge=1, description="Passes over the training rows at most.")
+    patience: int = Field(
+        default=2, ge=1, description="Epochs without a better validation score after which a candidate stops."
+    )
+    tolerance: float = Field(
+        default=1e-4, ge=0, description="A validation score must rise by more than this to count as better."
+    )
+    class_weight: Literal["balanced"] | dict[str, float] | None = Field(
+        default=None, description="Weight of each class, or `balanced` for weights inverse to its frequency."
+    )

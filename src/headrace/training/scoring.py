@@ -1,0 +1,127 @@
+"""Scores of the candidates on the validation rows, which are few enough to be held in memory."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+    from sklearn.base import BaseEstimator
+
+    from headrace.training.blocks import Block, Matrix
+
+SELECTED_BY = {
+    "binary": "roc_auc",
+    "multiclass": "log_loss",
+    "regression": "rmse",
+    "clustering": "silhouette",
+}
+"""The validation metric that decides between candidates, by kind of problem."""
+
+LOWER_IS_BETTER = frozenset({"log_loss", "brier", "mse", "rmse", "mae", "inertia"})
+SILHOUETTE_ROWS = 5_000
+DENSE_ROWS = 8_192
+
+
+def kind_of(task: str, classes: int) -> str:
+    """Name the kind of problem: binary, multiclass, regression or clustering."""
+    if task != "classification":
+        return task
+    return "binary" if classes == 2 else "multiclass"
+
+
+def dense_parts(X: Matrix) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+    """Cut a matrix into dense runs of rows, so that a sparse block never becomes dense as a whole."""
+    for start in range(0, X.shape[0], DENSE_ROWS):
+        rows = slice(start, min(start + DENSE_ROWS, X.shape[0]))
+        part = X[rows]
+        yield rows, part if isinstance(part, np.ndarray) else part.toarray()
+
+
+def outputs(estimator: BaseEstimator, X: Matrix, *, kind: str, sparse: bool) -> NDArray[Any]:
+    """Compute what a fitted estimator says of the rows.
+
+    Parameters
+    ----------
+    estimator : fitted estimator
+        A candidate's.
+    X : matrix, shape (rows, features)
+        Prepared rows.
+    kind : str
+        As from `kind_of`.
+    sparse : bool
+        Whether the estimator takes sparse matrices.
+
+    Returns
+    -------
+    ndarray
+        The probability of the second class (rows,), of each class (rows, classes), the prediction (rows,), or the
+        label of the cluster (rows,). An estimator without probabilities gives its decision function squashed by
+        the logistic function, which keeps the order.
+    """
+    if X.shape[0] == 0:
+        return np.empty(0)
+    if not sparse and not isinstance(X, np.ndarray):
+        return np.concatenate(
+            [outputs(estimator, part, kind=kind, sparse=True) for _, part in dense_parts(X)]
+        )
+    if kind in {"regression", "clustering"}:
+        return np.asarray(estimator.predict(X))
+    if hasattr(estimator, "predict_proba"):
+        probabilities = np.asarray(estimator.predict_proba(X))
+        return probabilities[:, 1] if kind == "binary" else probabilities
+    decision = np.asarray(estimator.decision_function(X), dtype=np.float64)
+    if kind == "binary":
+        return 1.0 / (1.0 + np.exp(-np.clip(decision, -500, 500)))
+    powers = np.exp(decision - decision.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
+def score_block(
+    estimator: BaseEstimator, block: Block, *, kind: str, sparse: bool, classes: tuple[Any, ...]
+) -> dict[str, float]:
+    """Score a fitted estimator on the validation rows.
+
+    Returns
+    -------
+    dict of str to float
+        By metric; without those that are not defined on these rows, such as ROC-AUC of a single class.
+    """
+    from sklearn import metrics
+
+    said = outputs(estimator, block.X, kind=kind, sparse=sparse)
+    y, weight = block.y, block.weight
+    labels = np.asarray(classes)
+    scores: dict[str, float] = {}
+    if kind == "binary":
+        truth = (y == labels[1]).astype(np.int8)
+        if 0 < truth.sum() < len(truth):
+            scores["roc_auc"] = metrics.roc_auc_score(truth, said, sample_weight=weight)
+            scores["average_precision"] = metrics.average_precision_score(truth, said, sample_weight=weight)
+        scores["log_loss"] = metrics.log_loss(truth, said, sample_weight=weight, labels=[0, 1])
+        scores["brier"] = metrics.brier_score_loss(truth, said, sample_weight=weight)
+        scores["accuracy"] = metrics.accuracy_score(truth, said > 0.5, sample_weight=weight)
+    elif kind == "multiclass":
+        scores["log_loss"] = metrics.log_loss(y, said, sample_weight=weight, labels=labels)
+        scores["accuracy"] = metrics.accuracy_score(y, labels[said.argmax(axis=1)], sample_weight=weight)
+    elif kind == "regression":
+        mse = metrics.mean_squared_error(y, said, sample_weight=weight)
+        scores["rmse"] = math.sqrt(mse)
+        scores["mae"] = metrics.mean_absolute_error(y, said, sample_weight=weight)
+        scores["r2"] = metrics.r2_score(y, said, sample_weight=weight)
+    elif len(np.unique(said[:SILHOUETTE_ROWS])) > 1:
+        scores["silhouette"] = metrics.silhouette_score(block.X[:SILHOUETTE_ROWS], said[:SILHOUETTE_ROWS])
+    return {name: float(value) for name, value in scores.items() if math.isfinite(value)}
+
+
+def goodness(scores: dict[str, float], metric: str) -> float:
+    """Turn a score into a number that is the higher the better; minus infinity when it is missing."""
+    value = scores.get(metric)
+    if value is None:
+        return -math.inf
+    return -value if metric in LOWER_IS_BETTER else value

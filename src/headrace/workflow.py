@@ -1,0 +1,82 @@
+"""The workflow file: the stages' options, composed; unknown keys refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from headrace.data.options import DataOptions, FeaturesOptions  # noqa: TC001 pydantic reads the annotation
+from headrace.evaluation.options import EvaluateOptions
+from headrace.optionfile import parse_options, read_options
+from headrace.options import Options
+from headrace.packaging.options import PublishOptions
+from headrace.preparation.options import PrepareOptions
+from headrace.problem import ProblemOptions  # noqa: TC001 pydantic reads the annotation
+from headrace.profiling.expectations import CheckOptions
+from headrace.training.options import ModelOptions, TrainOptions
+
+
+class WorkflowFile(Options):
+    """Everything that a run is asked to do, as it stands in the YAML file."""
+
+    problem: ProblemOptions = Field(description="What is to be learnt, and when it is good enough")
+    data: DataOptions = Field(description="What is read, and which rows train, validate and test")
+    features: FeaturesOptions | None = Field(default=None, description="A row-wise function over the data")
+    checks: CheckOptions = Field(default=CheckOptions(), description="What the data must hold")
+    prepare: PrepareOptions = Field(default=PrepareOptions(), description="From columns to features")
+    models: tuple[ModelOptions, ...] = Field(
+        default=(), description="Candidates; left out: good defaults for the task. A baseline is always added"
+    )
+    train: TrainOptions = Field(default=TrainOptions(), description="How candidates are trained")
+    evaluate: EvaluateOptions = Field(default=EvaluateOptions(), description="How the best one is assessed")
+    publish: PublishOptions = Field(default=PublishOptions(), description="Where the model goes")
+    seed: int = Field(default=0, ge=0, lt=2**32, description="Same seed, same data: same model")
+
+    @model_validator(mode="after")
+    def _hold_together(self) -> WorkflowFile:
+        target = self.problem.target
+        if target is not None:
+            if target in self.data.drop:
+                raise ValueError(f"data.drop holds the target {target!r}; remove it there")
+            if target in (self.data.time, self.data.weight):
+                raise ValueError(
+                    f"the target {target!r} is also the time or weight column; choose another column"
+                )
+        if self.data.weight is not None and self.data.weight in (*self.data.drop, self.data.time):
+            raise ValueError(
+                f"data.weight {self.data.weight!r} is also dropped or the time column; keep one use of it"
+            )
+        names = [model.name for model in self.models]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"models: the name {twice[0]!r} stands twice; rename one")
+        return self
+
+
+def load_workflow(path: str) -> WorkflowFile:
+    """Read a workflow file.
+
+    Parameters
+    ----------
+    path : str
+        A local path or any fsspec URL of a YAML file.
+
+    Raises
+    ------
+    WorkflowError
+        The file is missing or not YAML, a key is unknown or stands twice, or a value is wrong. The one line names the file, the
+        line, the whole key (``data.split.test``) and the nearest key that exists.
+    """
+    return read_options(path, WorkflowFile)
+
+
+def parse_workflow(text: str, *, name: str = "workflow") -> WorkflowFile:
+    """Read a workflow from YAML text; `name` stands for the file in messages."""
+    return parse_options(text, WorkflowFile, name=name)
+
+
+def workflow_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a workflow file, for editors that complete and check YAML."""
+    schema = WorkflowFile.model_json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "headrace workflow"}

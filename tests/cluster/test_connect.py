@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import logging
+import os
+from typing import TYPE_CHECKING
+
+import distributed
+import psutil
+import pytest
+
+from headrace.cluster.config import ClusterFile
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SMALL = {"workers": 1, "memory": "512MiB"}
+
+
+def listening(process: psutil.Process) -> set[str]:
+    connections = process.net_connections("inet")
+    return {connection.laddr.ip for connection in connections if connection.status == psutil.CONN_LISTEN}
+
+
+def environment(name: str) -> str | None:
+    return os.environ.get(name)
+
+
+def test_threads_share_this_process_with_blas_pinned_and_nothing_left_behind():
+    before = os.environ.get("OMP_NUM_THREADS")
+    level = logging.getLogger(distributed.__name__).level
+    with ClusterFile.model_validate(
+        {**SMALL, "workers": 2, "threads": 2, "processes": False}
+    ).connect() as client:
+        (worker,) = client.scheduler_info()["workers"].values()
+        assert worker["nthreads"] == 4
+        assert worker["memory_limit"] == 1 << 30
+        assert client.submit(os.getpid, pure=False).result() == os.getpid()
+        assert client.submit(environment, "OMP_NUM_THREADS").result() == "1"
+        assert listening(psutil.Process()) <= {"127.0.0.1"}
+    assert os.environ.get("OMP_NUM_THREADS") == before
+    assert logging.getLogger("distributed").level == level
+
+
+def test_processes_are_pinned_bounded_loopback_only_and_gone_at_the_end(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    cluster = ClusterFile.model_validate({**SMALL, "local_directory": str(tmp_path)})
+    with cluster.connect() as client:
+        pid = client.submit(os.getpid, pure=False).result()
+        worker = psutil.Process(pid)
+        assert pid != os.getpid()
+        assert client.submit(environment, "OPENBLAS_NUM_THREADS").result() == "1"
+        (info,) = client.scheduler_info()["workers"].values()
+        assert info["memory_limit"] == 512 << 20
+        assert listening(worker) | listening(psutil.Process()) <= {"127.0.0.1"}
+    _, alive = psutil.wait_procs([worker], timeout=10)
+    assert not alive
+    assert capfd.readouterr().err == ""
+
+
+def test_the_workers_end_when_the_work_fails():
+    workers = []
+
+    def work() -> None:
+        with ClusterFile.model_validate(SMALL).connect() as client:
+            workers.append(psutil.Process(client.submit(os.getpid, pure=False).result()))
+            client.submit(divmod, 1, 0).result()
+
+    with pytest.raises(ZeroDivisionError):
+        work()
+    _, alive = psutil.wait_procs(workers, timeout=10)
+    assert not alive

@@ -1,0 +1,40 @@
+"""Clusters that tests share: starting one takes longer than most tests."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from headrace.cluster.config import ClusterFile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from distributed import Client
+
+# One thread in BLAS, as on workers: read by the libraries when they are loaded.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
+@pytest.fixture(scope="session")
+def threads() -> Iterator[Client]:
+    """A cluster of two threads in this process."""
+    with ClusterFile(workers=2, processes=False, memory=1 << 30).connect() as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def processes() -> Iterator[Client]:
+    """A cluster of two worker processes."""
+    with ClusterFile(workers=2, memory=1 << 30).connect() as client:
+        yield client
+
+
+@pytest.fixture
+def in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty current directory."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
