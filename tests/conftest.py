@@ -19,6 +19,14 @@ if TYPE_CHECKING:
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def blocks_of_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep prepared blocks out of the user's cache directory, in this process and in those it starts."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def threads() -> Iterator[Client]:
     """A cluster of two threads in this process."""

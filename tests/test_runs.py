@@ -295,3 +295,35 @@ def test_a_plan_reads_footers_only_and_equals_what_the_run_does(in_tmp: Path) ->
     assert [each.name for each in plan.passes] == [each["name"] for each in result.run["passes"]]
     assert plan.rows == ROWS
     assert read(result, "plan.json") == json.loads(json.dumps(plan.to_dict()))
+
+
+def test_later_epochs_and_runs_take_prepared_blocks_from_disk_and_end_with_the_same_model(
+    in_tmp: Path,
+) -> None:
+    make_data(in_tmp / "data")
+    kept = ClusterFile(workers=2, processes=False, memory=1 << 30, local_directory=str(in_tmp / "local"))
+    without = workflow(train={"epochs": 3}).run(kept.model_copy(update={"disk": 0}), "without")
+    first = workflow(train={"epochs": 3}).run(kept, "first")
+    second = workflow(train={"epochs": 3}).run(kept, "second")
+    assert first.run["model_sha256"] == second.run["model_sha256"] == without.run["model_sha256"]
+    bytes_of = {
+        result.directory: [each["bytes"] for each in result.run["passes"] if "epoch" in each["name"]]
+        for result in (without, first, second)
+    }
+    assert all(size > 0 for size in bytes_of["without"])
+    assert bytes_of["first"][0] > 0 == bytes_of["first"][1]
+    assert set(bytes_of["second"]) == {0}
+    assert [each["rows"] for each in second.run["passes"]] == [ROWS] * 5
+
+
+def test_blocks_of_other_data_preparation_or_split_are_not_taken(in_tmp: Path) -> None:
+    make_data(in_tmp / "data")
+    cluster = ClusterFile(workers=2, processes=False, memory=1 << 30, local_directory=str(in_tmp / "local"))
+    runs = [workflow().run(cluster, "first")]
+    runs.append(workflow(prepare={"numeric": {"scale": "minmax"}}).run(cluster, "second"))
+    runs.append(workflow(seed=5).run(cluster, "third"))
+    make_data(in_tmp / "data", seed=7)
+    runs.append(workflow().run(cluster, "fourth"))
+    for result in runs:
+        first_epoch = next(each for each in result.run["passes"] if each["name"] == "epoch 1")
+        assert first_epoch["bytes"] > 0

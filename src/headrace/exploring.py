@@ -18,6 +18,7 @@ def profile(
     target: str | None = None,
     *,
     cluster: ClusterFile | str | None = None,
+    where: str | None = None,
     subscribers: Sequence[Subscriber] = (),
 ) -> Profile:
     """Profile a dataset in one pass.
@@ -30,13 +31,15 @@ def profile(
         Learn everything for each of its classes as well.
     cluster : ClusterFile or str, optional
         Where to work, or the path of a cluster file. When left out: this machine, in threads for small data.
+    where : str, optional
+        Which rows are profiled, such as ``age >= 18``; see `Dataset.where`.
     subscribers : sequence of callables, optional
         Told of each event of the pass.
 
     Returns
     -------
     Profile
-        Of all rows.
+        Of all rows that are wanted.
 
     Raises
     ------
@@ -52,6 +55,8 @@ def profile(
     if isinstance(data, str):
         memory = (cluster or default_cluster()).memory_bytes
         data = Dataset(data, memory=memory)
+    if where is not None:
+        data = data.where(where)
     if target is not None:
         data.check_columns([target])
     with (cluster or default_cluster(data.bytes)).connect() as client:

@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import difflib
+import math
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from headrace.data.dataset import Dataset
+from headrace.engine.plan import STORED_BYTES, Reads, make_plan
 from headrace.engine.source import source_of
 from headrace.errors import DataError, WorkflowError
 from headrace.profiling.measure import Splitter
 from headrace.training.blocks import Target
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
+    from headrace.data.dataset import Chunk
+    from headrace.engine.plan import Plan
     from headrace.engine.source import Source
     from headrace.profiling.profile import Profile
     from headrace.workflow import WorkflowFile
+
+
+TIME_PARTS = 6
+"""Entries of a prepared row that a time becomes at most."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +62,7 @@ def open_data(workflow: WorkflowFile, memory: int) -> Opened:
         When the files cannot be used.
     """
     data, evaluate = workflow.data, workflow.evaluate
-    dataset = Dataset(data.url, memory=memory)
+    dataset = Dataset(data.url, memory=memory, where=data.where)
     raw = dataset.schema.names
     function = workflow.features.function if workflow.features else None
     # A feature function may use any column; what it drops or makes is known from its result on a few rows.
@@ -75,6 +84,16 @@ def open_data(workflow: WorkflowFile, memory: int) -> Opened:
         raise WorkflowError("no column is left as a feature", where="data.drop", mend="drop fewer columns")
     split = data.split
     by_time = split.kind == "time"
+    training, testing = dataset.chunks, dataset.chunks
+    if split.kind == "time" and data.time is not None and data.time in raw and function is None:
+        # A feature function may move times, so that footers tell about parts only without one.
+        dataset = dataset.cut_at(data.time, split.test_from)
+        sides = [dataset.sides(chunk) for chunk in dataset.chunks]
+        training, testing = (
+            tuple(chunk for chunk, side in zip(dataset.chunks, sides, strict=True) if side[part])
+            or dataset.chunks  # a part without rows is refused where parts are counted
+            for part in (0, 1)
+        )
     splitter = Splitter(
         seed=workflow.seed,
         test=0.0 if split.kind == "time" else split.test,
@@ -86,17 +105,72 @@ def open_data(workflow: WorkflowFile, memory: int) -> Opened:
     profiled = _ordered(names, {*used, *_given(data.time), *evaluate.slices, *workflow.checks.expect})
     tested = _ordered(names, {*used, *evaluate.slices})
 
-    def reading(columns: list[str]) -> Source:
-        return whole if function else source_of(dataset, columns)
+    def reading(columns: list[str], chunks: Sequence[Chunk]) -> Source:
+        return whole if function else source_of(dataset, columns, chunks=chunks)
 
     return Opened(
         dataset=dataset,
         features=features,
-        profiled=reading(profiled),
-        trained=reading(_ordered(names, set(used))),
-        tested=reading(tested),
+        profiled=reading(profiled, dataset.chunks),
+        trained=reading(_ordered(names, set(used)), training),
+        tested=reading(tested, testing),
         splitter=splitter,
     )
+
+
+def plan_run(
+    workflow: WorkflowFile, opened: Opened, *, workers: int, threads: int, memory_budget: int
+) -> Plan:
+    """Plan the passes of a run from the footers: what each reads, and the memory that a worker needs for it."""
+    dataset, splitter = opened.dataset, opened.splitter
+    read = opened.profiled.schema.names
+    return make_plan(
+        _reads(dataset, opened.profiled),
+        _reads(dataset, opened.trained, share=1.0 - splitter.test),
+        _reads(dataset, opened.tested, share=splitter.test if splitter.time is None else 1.0),
+        read,
+        row_bytes=_row_bytes(opened),
+        epochs=workflow.train.epochs,
+        workers=workers,
+        threads=threads,
+        memory_budget=memory_budget,
+        notes=dataset.notes,
+    )
+
+
+def _reads(dataset: Dataset, source: Source, *, share: float = 0.0) -> Reads:
+    """Sum up what a source reads; `share` of the rows of each chunk is prepared."""
+    # A feature function is given every column, and makes others.
+    names = [name for name in source.schema.names if name in dataset.columns]
+    columns = dataset.schema.names if len(names) < len(source.schema.names) else names
+    size, chunk = max(
+        ((dataset.column_memory(columns, chunk), chunk) for chunk in source.chunks), key=itemgetter(0)
+    )
+    first, last = chunk.pieces[0], chunk.pieces[-1]
+    until = f" to {last.path} row group {last.row_groups[-1]}" if len(chunk.pieces) > 1 else ""
+    return Reads(
+        chunks=len(source.chunks),
+        rows=source.rows,
+        bytes=source.bytes,
+        largest=size,
+        largest_at=f"most of it for {size / (1 << 20):,.0f} MiB decoded from {first.path} row group "
+        f"{first.row_groups[0]}{until}",
+        most_rows=math.ceil(share * max(each.rows for each in source.chunks)),
+    )
+
+
+def _row_bytes(opened: Opened) -> int:
+    """Bytes of a prepared row: an entry a column, more of times, one more where a value is missing; target and weight."""
+    entries = 2.0
+    for name in opened.features:
+        known = opened.dataset.columns.get(name)
+        if known is None:  # made by a feature function
+            entries += 2
+        elif _tells_time(known.type):
+            entries += TIME_PARTS
+        else:
+            entries += 2 if known.nulls is None else 1 + known.nulls / max(1, opened.dataset.rows)
+    return math.ceil(entries * STORED_BYTES)
 
 
 def read_target(workflow: WorkflowFile, opened: Opened, whole: Profile, training: Profile) -> Target:

@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
+import re
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from headrace.data.storage import exists, join, list_names, write_bytes, write_json
+from headrace.data.storage import (
+    exists,
+    join,
+    list_names,
+    read_bytes,
+    read_json,
+    remove_tree,
+    write_bytes,
+    write_json,
+)
 from headrace.engine.events import StageStarted
-from headrace.errors import InputError
+from headrace.errors import InputError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from headrace.engine.events import Event, Subscriber
+
+
+ENDED = ("passed", "missed")
+"""Status of a run that has nothing left to do."""
+
+_LEFT_OVER = re.compile(r"\..+\.tmp-[0-9a-f]{8}")
 
 
 def new_directory(name: str) -> str:
@@ -36,7 +52,7 @@ class RunDirectory:
     Parameters
     ----------
     url : str
-        Any fsspec URL; must not hold a run already.
+        Any fsspec URL.
     subscribers : sequence of callables
         Told when a stage begins.
     """
@@ -49,18 +65,34 @@ class RunDirectory:
     products: dict[str, Any] = field(default_factory=dict)
     """What the report draws besides: the profile of the training rows, the preparation, the manifest."""
 
+    @property
+    def ledger(self) -> str:
+        """Where the run says what is done."""
+        return join(self.url, "ledger")
+
+    def require_empty(self) -> None:
+        """Refuse a directory that holds something.
+
+        Raises
+        ------
+        InputError
+            When it does.
+        """
+        if list_names(self.url):
+            raise InputError(
+                "already holds files",
+                where=self.url,
+                mend="give another --run directory, or go on with that run by --resume",
+            )
+
     def open(self, workflow_text: str, record: dict[str, Any]) -> None:
         """Begin the run.
 
         Raises
         ------
-        InputError
-            When the directory holds something.
         StorageError
-            When it cannot be written.
+            When the directory cannot be written.
         """
-        if list_names(self.url):
-            raise InputError("already holds files", where=self.url, mend="give another --run directory")
         self.record = {
             "status": "running",
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -69,6 +101,39 @@ class RunDirectory:
         }
         self.documents["workflow_text"] = workflow_text
         write_bytes(join(self.url, "workflow.yaml"), workflow_text.encode())
+        self.save()
+
+    def read(self) -> str:
+        """Read the record of a run that was begun, and return the text of its workflow.
+
+        Raises
+        ------
+        InputError
+            When no run was begun here.
+        """
+        try:
+            self.record = read_json(join(self.url, "run.json"))
+            text = read_bytes(join(self.url, "workflow.yaml")).decode()
+        except StorageError as error:
+            raise InputError(
+                "holds no run that could go on", where=self.url, mend="give the directory of a run"
+            ) from error
+        self.documents["workflow_text"] = text
+        return text
+
+    def has_ended(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.record["status"] in ENDED
+
+    def reopen(self) -> None:
+        """Go on with a run that was ended or has failed: clear away what was half-written."""
+        self.record = {key: held for key, held in self.record.items() if key not in {"error", "ended"}}
+        self.record["status"] = "running"
+        self.record["resumed"] = self.record.get("resumed", 0) + 1
+        for place in (self.url, self.ledger):
+            for name in list_names(place):
+                if _LEFT_OVER.fullmatch(name):
+                    remove_tree(join(place, name))
         self.save()
 
     def save(self) -> None:
@@ -86,7 +151,8 @@ class RunDirectory:
         self.tell(StageStarted(name, detail))
         started = time.perf_counter()
         yield
-        self.record["seconds"][name] = round(time.perf_counter() - started, 3)
+        before = self.record["seconds"].get(name, 0.0)
+        self.record["seconds"][name] = round(before + time.perf_counter() - started, 3)
         self.save()
 
     def tell(self, event: Event) -> None:
@@ -94,9 +160,13 @@ class RunDirectory:
         for subscriber in self.subscribers:
             subscriber(event)
 
-    def close(self, status: str, **entries: Any) -> None:
-        """End the run with its status."""
+    def end(self, status: str, **entries: Any) -> None:
+        """Say how the run ended; it has once the record is saved."""
         self.record.update(entries)
         self.record["status"] = status
         self.record["ended"] = datetime.now(UTC).isoformat(timespec="seconds")
+
+    def close(self, status: str, **entries: Any) -> None:
+        """End the run with its status."""
+        self.end(status, **entries)
         self.save()

@@ -1,4 +1,4 @@
-"""The spine, read top to bottom: Workflow, plan, run."""
+"""The spine, read top to bottom: Workflow, plan, run, resume."""
 
 from __future__ import annotations
 
@@ -9,16 +9,30 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from headrace.data.storage import read_bytes
+from headrace.engine.cache import ArrayCache
+from headrace.engine.events import Note
+from headrace.engine.lease import Lease
+from headrace.engine.ledger import CLOSED, Ledger
 from headrace.engine.passes import Reader
-from headrace.engine.plan import Plan, make_plan
-from headrace.errors import HeadraceError, StorageError
+from headrace.errors import HeadraceError, InputError, RunError, StorageError
 from headrace.evaluation.testing import assess
-from headrace.opening import Opened, open_data, read_target
+from headrace.opening import Opened, open_data, plan_run, read_target
 from headrace.preparation.fitted import fit_preparation
 from headrace.profiling.measure import measure, merged
 from headrace.profiling.profile import compact
 from headrace.rundir import RunDirectory, new_directory
-from headrace.stages import check, deciding, judge, make_blocks, measured, note, package, publish, report
+from headrace.stages import (
+    check,
+    deciding,
+    judge,
+    make_blocks,
+    measured,
+    note,
+    package,
+    publish,
+    report,
+    require_same,
+)
 from headrace.training.baseline import baseline
 from headrace.training.candidates import BASELINE, candidates_of
 from headrace.training.streaming import train
@@ -29,6 +43,7 @@ if TYPE_CHECKING:
 
     from headrace.cluster.config import ClusterFile
     from headrace.engine.events import Subscriber
+    from headrace.engine.plan import Plan
 
 PACKAGES = ("headrace", "dask", "distributed", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "skops")
 
@@ -88,12 +103,17 @@ class Workflow:
         """Return the same workflow with another seed."""
         return replace(self, options=self.options.model_copy(update={"seed": seed}))
 
-    def plan(self, cluster: ClusterFile | None = None) -> Plan:
-        """Say what a run will read and need, from the footers alone."""
+    def plan(self, cluster: ClusterFile | None = None, *, calibrate: bool = False) -> Plan:
+        """Say what a run will read and need, from the footers alone; with `calibrate`, read a chunk to expect times."""
         from headrace.cluster.config import default_cluster
 
         opened = open_data(self.options, (cluster or default_cluster()).memory_bytes)
-        return _plan(self.options, opened, cluster or default_cluster(opened.dataset.bytes))
+        plan = _plan(self.options, opened, cluster or default_cluster(opened.dataset.bytes))
+        if calibrate:
+            from headrace.calibrating import calibrate as measure_rates
+
+            plan = measure_rates(self.options, opened).expect(plan)
+        return plan
 
     def run(
         self,
@@ -126,15 +146,71 @@ class Workflow:
         plan = _plan(self.options, opened, cluster)
         plan.require_fit()
         directory = RunDirectory(run_dir or new_directory(self.options.problem.name), subscribers)
-        directory.open(self.text, self._record(opened, plan))
+        directory.require_empty()
+        with Lease(directory.ledger) as lease:
+            directory.open(self.text, self._record(opened, plan))
+            return self._lead(opened, plan, cluster, directory, lease)
+
+    @classmethod
+    def resume(
+        cls, run_dir: str, cluster: ClusterFile | None = None, subscribers: Sequence[Subscriber] = ()
+    ) -> RunResult:
+        """Go on with a run that was ended before its time; it ends with the model of a run that never was.
+
+        Parameters
+        ----------
+        run_dir : str
+            The directory of the run.
+        cluster : ClusterFile, optional
+            Where the work runs, which may be elsewhere than before; by default the cores of this machine.
+        subscribers : sequence of callables, optional
+            Told of every event.
+
+        Raises
+        ------
+        InputError
+            When there is no run, its data have changed, or another process is working on it.
+        HeadraceError
+            As from `run`.
+        """
+        from headrace.cluster.config import default_cluster
+
+        directory = RunDirectory(run_dir, subscribers)
+        directory.read()
+        if directory.has_ended():
+            return _ended(directory)
+        with Lease(directory.ledger) as lease:
+            text = directory.read()  # again, now that nobody else writes it
+            if directory.has_ended():
+                return _ended(directory)
+            workflow = cls.parse(text).with_seed(directory.record["seed"])
+            opened = open_data(workflow.options, directory.record["chunk_memory"])
+            if opened.dataset.fingerprint != directory.record["data"]["fingerprint"]:
+                raise InputError(
+                    "the data are not those that the run began with",
+                    where=opened.dataset.url,
+                    mend="put them back, or begin a new run",
+                )
+            cluster = cluster or default_cluster(opened.dataset.bytes)
+            plan = _plan(workflow.options, opened, cluster)
+            plan.require_fit()
+            directory.reopen()
+            return workflow._lead(opened, plan, cluster, directory, lease)  # noqa: SLF001 - of its own class
+
+    def _lead(
+        self, opened: Opened, plan: Plan, cluster: ClusterFile, directory: RunDirectory, lease: Lease
+    ) -> RunResult:
         directory.write("plan", plan.to_dict())
+        ledger = Ledger(directory.ledger, guard=lease.check)
+        note(directory, ledger.notes)
         with cluster.connect() as client:
-            reader = Reader(client, subscribers)
+            reader = Reader(client, directory.subscribers, ledger)
             try:
-                passed = spine(self.options, opened, reader, directory)
+                passed = spine(self.options, opened, reader, directory, kept_blocks(self.options, cluster))
             except HeadraceError as error:
                 # The first error is the one to tell, also when the disk is too full to write it down.
-                with suppress(StorageError):
+                with suppress(StorageError, RunError):
+                    lease.check()  # who has taken the run over writes its record
                     directory.close("failed", error=str(error), **measured(reader, directory))
                     report(self.options, directory)
                 raise
@@ -147,6 +223,7 @@ class Workflow:
             "chunks": len(opened.dataset.chunks),
             "data": {"url": opened.dataset.url, "fingerprint": opened.dataset.fingerprint},
             "seed": self.options.seed,
+            "chunk_memory": opened.dataset.memory,
             "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
             "data_passes": {"planned": len(plan.passes), "done": 0},
             "memory_budget": plan.memory_budget,
@@ -154,7 +231,13 @@ class Workflow:
         }
 
 
-def spine(workflow: WorkflowFile, opened: Opened, reader: Reader, run: RunDirectory) -> bool:
+def spine(
+    workflow: WorkflowFile,
+    opened: Opened,
+    reader: Reader,
+    run: RunDirectory,
+    cache: ArrayCache | None = None,
+) -> bool:
     """Lead the data from the source to a published model; each line makes one product of those before it.
 
     Returns
@@ -175,7 +258,8 @@ def spine(workflow: WorkflowFile, opened: Opened, reader: Reader, run: RunDirect
         preparation = fit_preparation(training_profile, workflow.prepare, features=opened.features)
         run.products["preparation"] = preparation
         note(run, [*opened.dataset.notes, *preparation.notes])
-        maker = make_blocks(opened, preparation, target, profiles["validation"])
+        require_same(reader, preparation)
+        maker = make_blocks(opened, preparation, target, profiles["validation"], cache)
     with run.stage("train"):
         candidates = candidates_of(workflow.models, task=task)
         training = train(
@@ -190,20 +274,32 @@ def spine(workflow: WorkflowFile, opened: Opened, reader: Reader, run: RunDirect
         manifest = package(workflow, opened, preparation, target, training, training_profile, passed, run)
         run.products["manifest"] = manifest
     with run.stage("publish"):
-        publish(workflow, passed, run)
-    run.close("passed" if passed else "missed", **measured(reader, run))
+        publish(workflow, passed, reader, run)
+    run.end("passed" if passed else "missed", **measured(reader, run))
     report(workflow, run)
+    run.save()
+    if reader.ledger is not None:
+        reader.ledger.append(CLOSED, {})
     return passed
 
 
+def _ended(directory: RunDirectory) -> RunResult:
+    directory.tell(Note("this run has ended already; nothing is left to do"))
+    return RunResult(directory.record, directory.url, directory.record["status"] == "passed")
+
+
+def kept_blocks(workflow: WorkflowFile, cluster: ClusterFile) -> ArrayCache | None:
+    """Say where prepared blocks are kept: nowhere when they would be used once, or depend on a user's code."""
+    if workflow.train.epochs == 1 or workflow.features is not None or cluster.disk == 0:
+        return None
+    return ArrayCache(cluster.block_directory, cluster.disk)
+
+
 def _plan(workflow: WorkflowFile, opened: Opened, cluster: ClusterFile) -> Plan:
-    return make_plan(
-        opened.dataset.chunks,
-        opened.profiled.schema.names,
-        column_bytes=opened.profiled.bytes,
-        epochs=workflow.train.epochs,
+    return plan_run(
+        workflow,
+        opened,
         workers=cluster.process_count,
         threads=cluster.worker_count * cluster.threads // cluster.process_count,
         memory_budget=cluster.process_memory,
-        notes=opened.dataset.notes,
     )

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from headrace.data.storage import join, write_bytes
+from headrace.data.storage import exists, join, read_bytes, read_json, remove_tree, write_bytes
 from headrace.engine.events import Note
 from headrace.engine.memory import peak_resident_bytes
 from headrace.engine.plan import VALIDATION_ROWS
-from headrace.errors import ChecksFailedError, RunError
-from headrace.packaging.package import write_package
-from headrace.packaging.registry import Registry
+from headrace.errors import ChecksFailedError, InputError, PackageError, RunError, StorageError
+from headrace.packaging.fingerprint import model_digest
+from headrace.packaging.package import MANIFEST, VERSION, read_package, sha256, write_package
+from headrace.packaging.registry import CHAMPION, Registry
 from headrace.packaging.signature import InputColumn, Signature
 from headrace.preparation.compiled import CompiledPreparation
 from headrace.preparation.fitted import build_transformer
@@ -25,6 +27,9 @@ from headrace.training.scoring import SELECTED_BY
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from sklearn.pipeline import Pipeline
+
+    from headrace.engine.cache import ArrayCache
     from headrace.engine.passes import Reader
     from headrace.evaluation.assess import Assessment
     from headrace.opening import Opened
@@ -72,7 +77,13 @@ def check(
             )
 
 
-def make_blocks(opened: Opened, preparation: Preparation, target: Target, validation: Profile) -> BlockMaker:
+def make_blocks(
+    opened: Opened,
+    preparation: Preparation,
+    target: Target,
+    validation: Profile,
+    cache: ArrayCache | None = None,
+) -> BlockMaker:
     """Make what turns chunks into blocks; the validation part is thinned to what may be held in memory."""
     return BlockMaker(
         compiled=CompiledPreparation(preparation),
@@ -80,7 +91,30 @@ def make_blocks(opened: Opened, preparation: Preparation, target: Target, valida
         target=target,
         splitter=opened.splitter,
         validation_share=min(1.0, VALIDATION_ROWS / max(1, validation.rows)),
+        cache=cache,
+        digest=preparation.digest,
     )
+
+
+def require_same(reader: Reader, preparation: Preparation) -> None:
+    """Refuse to go on with training on features that are not those it began with.
+
+    Raises
+    ------
+    RunError
+        When the preparation differs, as another version of headrace may make it.
+    """
+    if reader.ledger is None:
+        return
+    known = reader.ledger.state.facts.get("prepared")
+    if known is None:
+        reader.ledger.append("prepared", {"digest": preparation.digest})
+    elif known.body["digest"] != preparation.digest:
+        raise RunError(
+            "the features are not those that the run began with",
+            where="prepare",
+            mend="go on with the versions that run.json names, or begin a new run",
+        )
 
 
 def deciding(workflow: WorkflowFile) -> str | None:
@@ -148,8 +182,9 @@ def package(
         classes=target.classes,
         features_function=workflow.features.function if workflow.features else None,
     )
-    manifest = write_package(
-        join(run.url, "model"),
+    place = join(run.url, "model")
+    manifest = _packaged(place, pipeline) or write_package(
+        place,
         pipeline=pipeline,
         signature=signature,
         profile=compact(profile).to_dict(),
@@ -182,13 +217,52 @@ def package(
     return manifest
 
 
-def publish(workflow: WorkflowFile, passed: bool, run: RunDirectory) -> None:
-    """Register the package; a model that missed its criteria is published as a candidate only."""
+def _packaged(place: str, pipeline: Pipeline) -> Manifest | None:
+    """Return the manifest of this very model if it was packaged before a crash; another or a damaged one is removed."""
+    if not exists(place):
+        return None
+    with suppress(PackageError, StorageError):
+        manifest = read_package(place).manifest
+        if manifest.model_sha256 == model_digest(pipeline):
+            return manifest
+    remove_tree(place)
+    return None
+
+
+def publish(workflow: WorkflowFile, passed: bool, reader: Reader, run: RunDirectory) -> None:
+    """Register the package once; a model that missed its criteria is published as a candidate only."""
     name = workflow.publish.name or workflow.problem.name
     registry = Registry(workflow.publish.registry)
-    version = registry.publish(name, join(run.url, "model"), status="passed" if passed else "candidate")
+    version = _published(registry, name, sha256(read_bytes(join(run.url, "model", MANIFEST))), reader)
+    if version is None:
+        if reader.ledger is not None:
+            reader.ledger.append("publishing", {"after": max(registry.versions(name), default=0)})
+        version = registry.publish(name, join(run.url, "model"), status="passed" if passed else "candidate")
+    elif passed and CHAMPION not in registry.aliases(name):
+        # The version appeared and its alias did not, or another became champion at this moment.
+        with suppress(InputError):
+            registry.set_alias(name, CHAMPION, version, expected=None)
+    if reader.ledger is not None:
+        reader.ledger.append("published", {"name": name, "version": version})
     run.record["model"] = f"{name}@{version}"
     run.record["registry"] = workflow.publish.registry
+
+
+def _published(registry: Registry, name: str, manifest_sha256: str, reader: Reader) -> int | None:
+    """Find the version that this run has published before a crash, whether or not it came to write that down."""
+    if reader.ledger is None:
+        return None
+    facts = reader.ledger.state.facts
+    if "published" in facts:
+        return int(facts["published"].body["version"])
+    if "publishing" not in facts:
+        return None
+    for version in registry.versions(name):
+        if version > facts["publishing"].body["after"]:
+            note = read_json(join(registry.url, name, str(version), VERSION))
+            if note["manifest_sha256"] == manifest_sha256:
+                return version
+    return None
 
 
 def measured(reader: Reader, run: RunDirectory) -> dict[str, Any]:
@@ -211,6 +285,7 @@ def measured(reader: Reader, run: RunDirectory) -> dict[str, Any]:
             }
             for record in reader.records
         ],
+        "ledger": {} if reader.ledger is None else reader.ledger.cost,
         "bytes_read": sum(record.bytes for record in reader.records),
         "peak_rss_bytes": {
             "workers": workers,
@@ -222,7 +297,7 @@ def measured(reader: Reader, run: RunDirectory) -> dict[str, Any]:
 
 def note(run: RunDirectory, lines: Sequence[str]) -> None:
     """Tell the user what was decided for them, now and in ``run.json``."""
-    run.record["notes"] = list(lines)
+    run.record["notes"] = list(dict.fromkeys([*run.record.get("notes", []), *lines]))
     for line in lines:
         run.tell(Note(line))
 

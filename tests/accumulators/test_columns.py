@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from tests.comparison import assert_same, plain
 from tests.strategies import chunkings, holed_columns, merge_trees, tables
 
+from headrace.accumulators import leaves
 from headrace.accumulators.columns import ColumnSummary
 from headrace.accumulators.leaves import Groups, summarize
 
@@ -190,3 +191,19 @@ def test_compacting_keeps_within_the_stated_errors():
     assert stored.quantiles.rank_error < 0.005
     assert len(json.dumps(stored.state())) < 40_000
     assert stored.rows == found.rows
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int32, np.int64, np.uint64])
+@pytest.mark.parametrize("gaps", [0.0, 0.2])
+def test_integers_of_a_narrow_range_are_counted_to_the_same_summary(dtype, gaps, monkeypatch):
+    rng = np.random.default_rng(3)
+    low = np.iinfo(dtype).min
+    values = low + rng.integers(0, 200, 20_000).astype(dtype)
+    column = pa.chunked_array([pa.array(values, mask=rng.random(20_000) < gaps)])
+    codes = rng.integers(0, 3, 20_000).astype(np.uint8)
+    for groups in (Groups.single(20_000), Groups.of(codes, 4)):
+        counted = summarize(column, groups)
+        with monkeypatch.context() as patch:
+            patch.setattr(leaves, "_counted", lambda *_: None)
+            plain = summarize(column, groups)
+        assert [part.state() for part in counted] == [part.state() for part in plain]

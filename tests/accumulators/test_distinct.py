@@ -45,8 +45,17 @@ def test_any_split_and_tree_gives_the_same_hashes(data, distinct):
         np.arange(300_000).astype(np.float32),
         np.arange(300_000) / 1024,
         np.random.default_rng(0).normal(size=300_000),
+        1_700_000_000_000_000 + np.arange(300_000) * 3_600_000_000,
+        np.arange(300_000) << 32,
+        np.arange(300_000) // 400 * (1 << 40) + np.arange(300_000) % 400,
+        np.ldexp(1 + np.arange(1000) / 1024, np.arange(-150, 150)[:, None]).ravel(),
+        np.sqrt(np.arange(300_000)),
+        -np.arange(300_000) * 0.01,
     ],
-    ids=["integers", "multiples", "float32", "fractions", "normal"],
+    ids=[
+        *("integers", "multiples", "float32", "fractions", "normal", "hours", "high words", "two fields"),
+        *("few bits", "roots", "cents"),
+    ],
 )
 def test_many_distinct_values_are_estimated_within_four_standard_errors(values):
     found = DistinctCount.of_numbers(values, distinct=len(values))

@@ -53,7 +53,7 @@ def test_what_is_no_mistake_of_the_user_keeps_its_traceback(monkeypatch: pytest.
     ("arguments", "line"),
     [
         (["nope"], "headrace: No such command 'nope'; see headrace --help"),
-        (["run"], "headrace: run: Missing argument 'WORKFLOW'; see headrace run --help"),
+        (["run"], "headrace: WORKFLOW: is missing; name a workflow file, or a run by --resume"),
         (["run", "w", "--sed", "1"], "headrace: run: No such option: --sed"),
         (["run", "w", "--seed", "x"], "headrace: run: Invalid value for '--seed'"),
         (["models", "lst"], "headrace: models: No such command 'lst'"),

@@ -9,7 +9,7 @@ from sklearn import metrics
 from sklearn.linear_model import LogisticRegression, SGDClassifier
 from sklearn.naive_bayes import GaussianNB
 
-from headrace.training.blocks import Block
+from headrace.training.prepared import Block
 from headrace.training.scoring import DENSE_ROWS, dense_parts, goodness, kind_of, outputs, score_block
 
 RNG = np.random.default_rng(0)

@@ -17,10 +17,11 @@ from headrace.cluster.config import ClusterFile
 from headrace.errors import RunError
 from headrace.packaging.fingerprint import model_digest
 from headrace.runs import Workflow
-from headrace.training.blocks import Block, Prepared
 from headrace.training.candidates import Candidate, build
+from headrace.training.checkpoint import Learner
 from headrace.training.options import TrainOptions
-from headrace.training.streaming import Learner, Trained, concatenate, learn, note_epoch
+from headrace.training.prepared import Block, Prepared
+from headrace.training.streaming import Trained, concatenate, learn, note_epoch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -96,21 +96,18 @@ class ColumnSummary:
         nulls : int
             Rows without a value.
         """
-        whole = cls.empty(kind)
-        whole = replace(whole, rows=nulls + len(values), nulls=nulls)
-        finite = values
+        rows = nulls + len(values)
+        low, numbers, high = 0, len(values), len(values)
         if values.dtype.kind == "f" and len(values):
             # Bounds have the dtype of the column: a Python float would make searchsorted copy a float32 column.
             scalar = values.dtype.type
             numbers = int(np.searchsorted(values, scalar(math.nan)))
             low = int(np.searchsorted(values, scalar(-math.inf), side="right"))
             high = int(np.searchsorted(values[:numbers], scalar(math.inf)))
-            whole = replace(whole, nans=len(values) - numbers, neg_infs=low, pos_infs=numbers - high)
-            finite = values[low:high]
+        odd: dict[str, Any] = {"nans": len(values) - numbers, "neg_infs": low, "pos_infs": numbers - high}
+        finite = values[low:high]
         if not len(finite):
-            return whole
-        zero = finite.dtype.type(0)
-        negatives = int(np.searchsorted(finite, zero))
+            return replace(cls.empty(kind), rows=rows, nulls=nulls, **odd)
         changes = finite[1:] != finite[:-1]
         distinct = 1 + int(np.count_nonzero(changes))
         keys = finite
@@ -123,8 +120,12 @@ class ColumnSummary:
         else:
             hitters = HeavyHitters.of_sorted(finite, distinct)
         few = distinct <= min(EXACT, len(finite) // 4)
-        return replace(
-            whole,
+        zero = finite.dtype.type(0)
+        negatives = int(np.searchsorted(finite, zero))
+        return cls(
+            kind,
+            rows=rows,
+            nulls=nulls,
             zeros=int(np.searchsorted(finite, zero, side="right")) - negatives,
             negatives=negatives,
             integers_only=_integers_only(keys),
@@ -132,6 +133,37 @@ class ColumnSummary:
             quantiles=QuantileSketch.of_sorted(finite),
             hitters=hitters,
             distinct=DistinctCount.of_numbers(keys, distinct=distinct),
+            **odd,
+        )
+
+    @classmethod
+    def of_counts(cls, kind: Kind, keys: NDArray[Any], counts: NDArray[np.int64], *, nulls: int = 0) -> Self:
+        """Summarise integers from their counts: the same as `of_sorted` of the repeated keys.
+
+        Parameters
+        ----------
+        kind : {"numeric", "datetime"}
+        keys : ndarray of integers, shape (c,)
+            Ascending and distinct; at most `EXACT`, and at most a quarter of the rows.
+        counts : ndarray of int64, shape (c,)
+            Rows of each; positive.
+        nulls : int
+            Rows without a value.
+        """
+        rows = int(counts.sum())
+        assert 0 < len(keys) <= min(EXACT, rows // 4)
+        zero = keys.dtype.type(0)
+        below, upto = (int(np.searchsorted(keys, zero, side=side)) for side in ("left", "right"))
+        return cls(
+            kind,
+            rows=nulls + rows,
+            nulls=nulls,
+            zeros=int(counts[below:upto].sum()),
+            negatives=int(counts[:below].sum()),
+            moments=Moments.of(keys, counts),
+            quantiles=QuantileSketch.of_counts(keys, counts),
+            hitters=HeavyHitters.of(keys, counts),
+            distinct=DistinctCount.of_numbers(keys),
         )
 
     @classmethod

@@ -110,9 +110,17 @@ class QuantileSketch:
         first, last = values[0].item(), values[-1].item()
         if n <= points:
             return cls(points, (Buffer(values.copy(), n),), 0.0, first, last)
-        # floor((i + 1/2) n / m) in integers
-        ranks = (2 * np.arange(points, dtype=np.int64) + 1) * n // (2 * points)
-        return cls(points, (Buffer(values[ranks], n),), n / (2 * points), first, last)
+        return cls(points, (Buffer(values[_ranks(n, points)], n),), n / (2 * points), first, last)
+
+    @classmethod
+    def of_counts(cls, values: NDArray[Any], counts: NDArray[np.int64], *, points: int = POINTS) -> Self:
+        """Summarise ascending distinct numbers and how often each occurs, as `of_sorted` does the repeated ones."""
+        upto = np.cumsum(counts)
+        n = int(upto[-1]) if len(upto) else 0
+        if n <= points:
+            return cls.of_sorted(np.repeat(values, counts), points=points)
+        held = values[np.searchsorted(upto, _ranks(n, points), side="right")]
+        return cls(points, (Buffer(held, n),), n / (2 * points), values[0].item(), values[-1].item())
 
     def update(self, values: NDArray[Any]) -> Self:
         """Return the sketch with further finite values, in any order."""
@@ -234,6 +242,11 @@ class QuantileSketch:
         buffers = tuple(Buffer(decode_numbers(document), document["weight"]) for document in state["buffers"])
         extremes = decode_number(state["minimum"]), decode_number(state["maximum"])
         return cls(state["points"], buffers, state["error"], *extremes)
+
+
+def _ranks(n: int, points: int) -> NDArray[np.int64]:
+    """floor((i + 1/2) n / m) in integers."""
+    return (2 * np.arange(points, dtype=np.int64) + 1) * n // (2 * points)
 
 
 def _join_exact(buffers: Sequence[Buffer], points: int) -> list[Buffer]:

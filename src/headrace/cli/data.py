@@ -169,7 +169,7 @@ def _check(
         file = load_workflow(workflow)
         wanted = target or file.problem.target
         return check_profile(
-            _profile(data or file.data.url, wanted, cluster),
+            _profile(data or file.data.url, wanted, cluster, where=file.data.where),
             file.checks,
             target=wanted,
             task=file.problem.task,
@@ -208,9 +208,9 @@ def _read_profile(path: str) -> Profile:
         ) from error
 
 
-def _profile(url: str, target: str | None, cluster: str | None) -> Profile:
+def _profile(url: str, target: str | None, cluster: str | None, where: str | None = None) -> Profile:
     from headrace.cli.progress import watching
     from headrace.exploring import profile as measure
 
     with watching() as subscriber:
-        return measure(url, target, cluster=cluster, subscribers=[subscriber])
+        return measure(url, target, cluster=cluster, where=where, subscribers=[subscriber])

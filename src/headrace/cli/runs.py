@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from headrace.cli.output import ClusterFlag, JsonFlag, duration, print_json, say, size
+from headrace.errors import InputError
 
 if TYPE_CHECKING:
     from headrace.cluster.config import ClusterFile
@@ -20,7 +21,14 @@ def add_to(app: typer.Typer) -> None:
         app.command()(command)
 
 
-def plan(workflow: WorkflowArgument, cluster: ClusterFlag = None, json: JsonFlag = False) -> None:
+def plan(
+    workflow: WorkflowArgument,
+    cluster: ClusterFlag = None,
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="Read one chunk and expect times from it.")
+    ] = False,
+    json: JsonFlag = False,
+) -> None:
     """Say what a run will read and need.
 
     Passes, chunks, bytes and memory, from the files' footers alone.
@@ -29,7 +37,7 @@ def plan(workflow: WorkflowArgument, cluster: ClusterFlag = None, json: JsonFlag
     """
     from headrace.runs import Workflow
 
-    document = Workflow.load(workflow).plan(cluster=_cluster(cluster)).to_dict()
+    document = Workflow.load(workflow).plan(cluster=_cluster(cluster), calibrate=calibrate).to_dict()
     if json:
         print_json(document)
         return
@@ -45,15 +53,24 @@ def plan(workflow: WorkflowArgument, cluster: ClusterFlag = None, json: JsonFlag
         f"memory of each worker: {size(document['memory_projected'])} projected, "
         f"{size(document['memory_budget'])} allowed"
     )
+    if calibrate:
+        say(
+            "times are estimates from one chunk, read here in one thread; starting workers and scoring come on top"
+        )
     for note in document.get("notes", ()):
         say(f"note: {note}")
 
 
 def run(
-    workflow: WorkflowArgument,
+    workflow: Annotated[
+        str | None, typer.Argument(metavar="WORKFLOW", help="A workflow file (YAML); none with --resume.")
+    ] = None,
     cluster: ClusterFlag = None,
     directory: Annotated[
         str | None, typer.Option("--run", metavar="DIR", help="The run's directory; default: runs/NAME-TIME.")
+    ] = None,
+    resume: Annotated[
+        str | None, typer.Option("--resume", metavar="RUN", help="Go on with the run in this directory.")
     ] = None,
     seed: Annotated[
         int | None, typer.Option("--seed", metavar="N", help="In place of the workflow's.", min=0)
@@ -69,11 +86,20 @@ def run(
     from headrace.cli.progress import watching
     from headrace.runs import Workflow
 
-    job = Workflow.load(workflow)
-    if seed is not None:
-        job = job.with_seed(seed)
-    with watching() as subscriber:
-        result = job.run(cluster=_cluster(cluster), run_dir=directory, subscribers=[subscriber])
+    if resume is not None:
+        _refuse_beside_resume({"WORKFLOW": workflow, "--run": directory, "--seed": seed})
+        with watching() as subscriber:
+            result = Workflow.resume(resume, cluster=_cluster(cluster), subscribers=[subscriber])
+    else:
+        if workflow is None:
+            raise InputError(
+                "is missing", where="WORKFLOW", mend="name a workflow file, or a run by --resume"
+            )
+        job = Workflow.load(workflow)
+        if seed is not None:
+            job = job.with_seed(seed)
+        with watching() as subscriber:
+            result = job.run(cluster=_cluster(cluster), run_dir=directory, subscribers=[subscriber])
     if json:
         print_json({**result.run, "directory": result.directory, "passed": result.passed})
     else:
@@ -81,6 +107,16 @@ def run(
             say(line)
     if not result.passed:
         raise typer.Exit(1)
+
+
+def _refuse_beside_resume(given: dict[str, object]) -> None:
+    for name, value in given.items():
+        if value is not None:
+            raise InputError(
+                "does not go together with --resume",
+                where=name,
+                mend="leave it out: the run goes on with what it began with",
+            )
 
 
 def schema() -> None:

@@ -7,7 +7,7 @@ from collections import Counter
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from headrace.cli.output import can_draw, size
+from headrace.cli.output import can_draw, duration, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 BARS = "▁▂▃▄▅▆▇█"
 BINS = 10
+FEW_EPOCHS = 3
+"""Epochs of a plan that are shown one by one."""
 MOST_COLUMNS = 200
 """Columns shown; the file has them all."""
 
@@ -66,19 +68,37 @@ def check_table(report: CheckReport) -> Table:
 
 def plan_table(document: Mapping[str, Any]) -> Table:
     """Show the passes of a plan."""
-    table = _table("pass", ">chunks", ">rows", ">bytes")
-    for item in document["passes"]:
-        _add(table, item["name"], f"{item['chunks']:,}", f"{item['rows']:,}", size(item["bytes"]))
     total = document["passes"]
-    _add(
-        table,
+    timed = all(item.get("seconds") is not None for item in total)
+    table = _table("pass", ">chunks", ">rows", ">bytes", *([">about"] if timed else []))
+    runs: list[list[Mapping[str, Any]]] = []
+    for item in total:
+        if runs and _alike(runs[-1][0], item):
+            runs[-1].append(item)
+        else:
+            runs.append([item])
+    # Many epochs are alike: one row says it for all of them.
+    shown = [part for run in runs for part in ([run] if len(run) > FEW_EPOCHS else [[each] for each in run])]
+    for run in shown:
+        first, last = run[0], run[-1]
+        name = first["name"] if first is last else f"{first['name']} to {last['name'].split()[-1]}, each"
+        cells = [name, f"{first['chunks']:,}", f"{first['rows']:,}", size(first["bytes"])]
+        _add(table, *cells, *([duration(first["seconds"])] if timed else []))
+    cells = [
         f"at most {len(total)}",
         f"{sum(item['chunks'] for item in total):,}",
         f"{sum(item['rows'] for item in total):,}",
         size(sum(item["bytes"] for item in total)),
-        style="bold",
-    )
+    ]
+    _add(table, *cells, *([duration(sum(item["seconds"] for item in total))] if timed else []), style="bold")
     return table
+
+
+def _alike(left: Mapping[str, Any], right: Mapping[str, Any]) -> bool:
+    """Whether two passes are epochs that read the same."""
+    keys = ("chunks", "rows", "bytes", "seconds")
+    epochs = all(each["name"].startswith("epoch ") for each in (left, right))
+    return epochs and all(left.get(key) == right.get(key) for key in keys)
 
 
 def models_table(rows: Sequence[Mapping[str, Any]]) -> Table:

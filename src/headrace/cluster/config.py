@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import psutil
@@ -54,6 +55,10 @@ def _memory(value: Any) -> int:
     return size
 
 
+def _disk(value: Any) -> int:
+    return parse_bytes(value)
+
+
 def _dashboard(address: str) -> str:
     """Keep the dashboard on this machine unless the file names another host in full."""
     if address == "off" or re.fullmatch(r"[\w.\-]+:\d{1,5}", address):
@@ -86,7 +91,14 @@ class ClusterFile(Options):
     dashboard: Annotated[str, BeforeValidator(str), AfterValidator(_dashboard)] = Field(
         default="off", description="off, or the address of Dask's dashboard, 127.0.0.1:8787 for instance"
     )
-    local_directory: str | None = Field(default=None, description="Where workers keep temporary files")
+    local_directory: str | None = Field(
+        default=None, description="Where workers keep temporary files and prepared blocks"
+    )
+    disk: Annotated[int, BeforeValidator(_disk, json_schema_input_type=str | int)] = Field(
+        default=10 << 30,
+        description="Prepared blocks that each machine keeps for later epochs and runs, such as 10GiB; the least "
+        "recently used go first; 0 keeps none",
+    )
 
     @model_validator(mode="after")
     def _fit_this_machine(self) -> ClusterFile:
@@ -119,6 +131,12 @@ class ClusterFile(Options):
     def process_memory(self) -> int:
         """Budget of one such process, in bytes."""
         return self.memory_bytes * self.worker_count // self.process_count
+
+    @property
+    def block_directory(self) -> str:
+        """Where prepared blocks are kept on each machine: the local directory, or the user's cache directory."""
+        base = self.local_directory or os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+        return str(Path(base) / "headrace" / "blocks")
 
     def connect(self) -> AbstractContextManager[Client]:
         """Start the workers; the context yields a connected client and closes all of it at the end."""

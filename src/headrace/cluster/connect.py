@@ -88,6 +88,8 @@ def _settings(cluster: ClusterFile) -> dict[str, Any]:
         "distributed.worker.memory.pause": False,
         "distributed.worker.memory.terminate": TERMINATE_FRACTION,
         "distributed.worker.profile.enabled": False,
+        # the third worker that a chunk ends is the last: Dask counts those before it
+        "distributed.scheduler.allowed-failures": 2,
         "distributed.worker.preload": [],
         "distributed.nanny.preload": [],
         "distributed.admin.system-monitor.gil.enabled": False,

@@ -2,33 +2,43 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import hashlib
 import html
+import itertools
 import json
 import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from headrace.data.chunks import Chunk, FileInfo, Piece, cut_chunks
-from headrace.data.files import file_url, find_files
+from headrace.data.chunks import Chunk, FileInfo, Piece, bytes_up_to, cut_chunks
+from headrace.data.files import HIVE_NULL, file_url, find_files
+from headrace.data.filters import Filter, parse_filter
 from headrace.data.footers import read_footers
-from headrace.data.reading import read_chunk, wanted_type
+from headrace.data.matching import FALSE, TRUE, UNKNOWN, WHERE, Matcher, Span, at_or_after, bind, spans_of
+from headrace.data.reading import read_chunk, read_columns, wanted_type
 from headrace.data.storage import open_filesystem
 from headrace.data.unified import ColumnInfo, unify_files
-from headrace.errors import DataError
+from headrace.errors import DataError, WorkflowError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     import dask.dataframe as dd
     import pandas as pd
 
+    from headrace.data.footers import RowGroup
+    from headrace.data.matching import Spans
+
 __all__ = ["Chunk", "ColumnInfo", "Dataset", "FileInfo", "Piece"]
 
 GIB = 1 << 30
+
+MOST_TRIED = 16
+"""Row groups that `Dataset.head` reads at most to find rows that a filter keeps."""
 
 
 class Dataset:
@@ -41,6 +51,8 @@ class Dataset:
         or any URL that fsspec knows. Names that begin with ``_`` or ``.`` are ignored.
     memory : int, default 1 GiB
         Bytes that a worker may use; chunks are sized from it.
+    where : str, optional
+        Which rows are wanted, such as ``country == "DE" and age >= 18``; see `where`.
 
     Attributes
     ----------
@@ -49,31 +61,35 @@ class Dataset:
     schema : pyarrow.Schema
         Columns of all files, then hive partition columns; dictionaries appear as their values.
     rows : int
-        Rows in all files.
+        Rows that are read: those of all files, but for row groups that `where` leaves out. How many of them it
+        keeps is known once they are read.
     bytes : int
-        Compressed bytes of all columns.
+        Compressed bytes of all columns of these.
     files : tuple of FileInfo
         In the order of the rows.
     columns : dict of str to ColumnInfo
         What the footers say about each column.
     chunks : tuple of Chunk
-        Runs of whole row groups; chunk ``i`` is partition ``i`` of `to_dask`.
+        Runs of row groups; chunk ``i`` is partition ``i`` of `to_dask`.
     notes : tuple of str
-        What was done to read differing files as one: promotions, missing columns, files without rows.
+        What was done to read differing files as one (promotions, missing columns, files without rows), row groups
+        that are read in slices, and those that `where` leaves out.
     metadata : dict of str to str
         Schema metadata on which all files agree.
     fingerprint : str
-        SHA-256 over the name, size, rows and row-group offsets of every file.
+        SHA-256 over the name, size, rows and row-group offsets of every file, and over the filter.
 
     Raises
     ------
     DataError
         Nothing is there, a file is not Parquet or damaged, or files do not fit each other.
+    WorkflowError
+        `where` cannot be understood, or does not fit the columns.
     StorageError
         The storage cannot be read.
     """
 
-    def __init__(self, url: str, *, memory: int = GIB) -> None:
+    def __init__(self, url: str, *, memory: int = GIB, where: str | None = None) -> None:
         self.url = os.fspath(url)
         filesystem, path = open_filesystem(self.url)
         found = find_files(filesystem, path, self.url)
@@ -82,20 +98,138 @@ class Dataset:
         unified = unify_files(paths, footers, [each.partition for each in found])
         self.schema = unified.schema
         self.columns = unified.columns
-        self.notes = unified.notes
+        self._unified_notes = unified.notes
         self.metadata = unified.metadata
         self.files = tuple(
             FileInfo(path, each.key, each.listed.size, footer.rows, footer.row_groups, partition)
             for path, each, footer, partition in zip(paths, found, footers, unified.partitions, strict=True)
         )
-        self.rows = sum(file.rows for file in self.files)
-        self.bytes = sum(column.bytes for column in self.columns.values())
-        if self.rows == 0:
+        self.memory = memory
+        self._by_path = {file.path: file for file in self.files}
+        if not any(file.rows for file in self.files):
             raise DataError(
                 f"holds no rows in {len(self.files)} file(s)", where=self.url, mend="give data with rows"
             )
-        self.chunks = cut_chunks(self.files, memory)
-        self.fingerprint = _fingerprint(self.files)
+        self._border: Matcher | None = None
+        self._filter: Filter | None = None if where is None else _parsed(where)
+        self._cut()
+
+    def where(self, text: str) -> Dataset:
+        """Return the dataset with only the rows that fulfil a condition.
+
+        Row groups in which no row can fulfil it, as their statistics and hive directories tell, are not read.
+
+        Parameters
+        ----------
+        text : str
+            Comparisons of a column with a value, ``in [..]``, ``is null``, joined by ``and``, ``or``, ``not``; see
+            `headrace.data.filters.parse_filter`. A comparison with a missing value (null or NaN) is not true. It
+            takes the place of an earlier condition.
+
+        Raises
+        ------
+        WorkflowError
+            It cannot be understood, a column is not there or holds something else, or no row can fulfil it.
+        """
+        return self._cut_anew(_filter=_parsed(text))
+
+    def cut_at(self, column: str, moment: object) -> Dataset:
+        """Return the dataset with chunks that end, where the row groups allow, before the first time at `moment`."""
+        return self._cut_anew(_border=at_or_after(column, self.schema.field(column).type, moment))
+
+    def sides(self, chunk: Chunk) -> tuple[bool, bool]:
+        """Tell whether a chunk can hold rows before the border of `cut_at`, and at or after it."""
+        sides = [
+            self._side(self._by_path[piece.path], number)
+            for piece in chunk.pieces
+            for number in piece.row_groups
+        ]
+        return any(side & (FALSE | UNKNOWN) for side in sides), any(side & TRUE for side in sides)
+
+    def column_bytes(self, columns: Iterable[str], chunks: Iterable[Chunk] | None = None) -> int:
+        """Compressed bytes that are read for some columns of some chunks, those of the filter included."""
+        names = read_columns(columns, self._filter)
+        return sum(
+            bytes_up_to(column.bytes, piece.within, group.rows)
+            for chunk in (self.chunks if chunks is None else chunks)
+            for piece, group in self._groups(chunk)
+            for name in names
+            if (column := group.columns.get(name)) is not None
+        )
+
+    def column_memory(self, columns: Iterable[str], chunk: Chunk) -> int:
+        """Estimated bytes of some columns of a chunk once decoded, those of the filter included."""
+        names = read_columns(columns, self._filter)
+        total = 0
+        for piece, group in self._groups(chunk):
+            held = [group.columns[name].memory for name in names if name in group.columns]
+            # A column that the file does not hold is made: codes or values of 8 bytes.
+            total += (
+                (sum(held) + 8 * group.rows * (len(names) - len(held)))
+                * (piece.rows if piece.within else group.rows)
+                // group.rows
+            )
+        return total
+
+    def _groups(self, chunk: Chunk) -> Iterator[tuple[Piece, RowGroup]]:
+        for piece in chunk.pieces:
+            for number in piece.row_groups:
+                yield piece, self._by_path[piece.path].row_groups[number]
+
+    def _cut_anew(self, **changes: Any) -> Dataset:
+        other = copy.copy(self)
+        vars(other).update(changes)
+        other._cut()  # noqa: SLF001 its own class
+        return other
+
+    def _cut(self) -> None:
+        """Cut the chunks by filter and border, and count what they hold."""
+        matcher = None if self._filter is None else bind(self._filter, self.schema)
+        wanted = None if matcher is None else lambda file, i: matcher.may_hold(self._spans(file, i))
+        side = None if self._border is None else self._side
+        self.chunks = cut_chunks(self.files, self.memory, where=self._filter, wanted=wanted, side=side)
+        self.rows = sum(chunk.rows for chunk in self.chunks)
+        self.bytes = self.column_bytes(self.schema.names)
+        self.fingerprint = _fingerprint(self.files, self._filter)
+        self.notes = (*self._unified_notes, *self._notes())
+        if not self.chunks:
+            raise WorkflowError(
+                "no row can fulfil it, as the footers of the files tell",
+                where=WHERE,
+                mend="widen the condition",
+            )
+
+    def _side(self, file: FileInfo, number: int) -> int:
+        return 0 if self._border is None else self._border.outcomes(self._spans(file, number))
+
+    def _spans(self, file: FileInfo, number: int) -> Spans:
+        group = file.row_groups[number]
+        known = {
+            name: Span(group.rows, column.nulls, column.extremes.minimum, column.extremes.maximum)
+            for name, column in group.columns.items()
+        }
+        for name, text in file.partition:
+            if text != HIVE_NULL:
+                value = int(text) if pa.types.is_integer(self.schema.field(name).type) else text
+                known[name] = Span(group.rows, 0, value, value)
+        return spans_of(known, group.rows)
+
+    def _notes(self) -> Iterator[str]:
+        if self._filter is not None:
+            every = sum(file.rows for file in self.files)
+            yield f"data.where: {every - self.rows:,} of {every:,} rows lie in row groups that are not read"
+        sliced: dict[tuple[str, int], int] = {}
+        for chunk in self.chunks:
+            for piece in chunk.pieces:
+                if piece.within is not None:
+                    place = (piece.path, piece.row_groups[0])
+                    sliced[place] = sliced.get(place, 0) + 1
+        for (path, number), slices in sliced.items():
+            memory = self._by_path[path].row_groups[number].memory
+            yield (
+                f"file {path}: row group {number} takes {memory / (1 << 20):,.0f} MiB and is read in {slices} slices, "
+                f"each of which decodes what is before it: some {(slices + 1) / 2:g} times its bytes in every pass"
+            )
 
     def check_columns(self, names: Iterable[str]) -> None:
         """Refuse names that are not columns, with the nearest name that is.
@@ -147,16 +281,23 @@ class Dataset:
         return frame
 
     def head(self, n: int = 5) -> pd.DataFrame:
-        """Return the first `n` rows (fewer when the first row group has fewer), Arrow-backed."""
-        piece = self.chunks[0].pieces[0]
-        file = next(file for file in self.files if file.path == piece.path)
-        group = file.row_groups[piece.row_groups[0]]
-        first = Piece(
-            piece.path, piece.key, piece.row_groups[:1], group.rows, piece.first_row, piece.partition
-        )
-        chunk = Chunk(0, (first,), group.rows, group.bytes, group.memory)
-        table = read_chunk(chunk, self.schema, self.schema.names, dictionary=False)
+        """Return the first `n` rows (fewer when the first row group that has any has fewer), Arrow-backed."""
+        table = self.schema.empty_table()
+        for piece, number in itertools.islice(self._places(), MOST_TRIED):
+            group = self._by_path[piece.path].row_groups[number]
+            rows = piece.rows if piece.within else group.rows
+            first = replace(piece, row_groups=(number,), rows=rows)
+            chunk = Chunk(0, (first,), rows, group.bytes, group.memory, self._filter)
+            table = read_chunk(chunk, self.schema, self.schema.names, dictionary=False)
+            if table.num_rows:
+                break
         return _to_pandas(table.slice(0, n))
+
+    def _places(self) -> Iterator[tuple[Piece, int]]:
+        for chunk in self.chunks:
+            for piece in chunk.pieces:
+                for number in piece.row_groups:
+                    yield piece, number
 
     def __repr__(self) -> str:
         return (
@@ -207,11 +348,21 @@ def _to_pandas(table: pa.Table) -> pd.DataFrame:
     return frame
 
 
-def _fingerprint(files: Sequence[FileInfo]) -> str:
+def _parsed(text: str) -> Filter:
+    try:
+        return parse_filter(text)
+    except ValueError as error:
+        what, _, mend = str(error).partition("; ")
+        raise WorkflowError(what, where=WHERE, mend=mend) from None
+
+
+def _fingerprint(files: Sequence[FileInfo], where: Filter | None) -> str:
     digest = hashlib.sha256()
     for file in files:
         entry = [file.key, file.size, file.rows, [group.offset for group in file.row_groups]]
         digest.update(json.dumps(entry).encode() + b"\n")
+    if where is not None:
+        digest.update(repr(where).encode())
     return digest.hexdigest()
 
 

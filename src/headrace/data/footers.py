@@ -6,14 +6,14 @@ import functools
 import threading
 from collections import Counter, OrderedDict
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from headrace.data.schemas import Extremes, is_text, leaves, logical_type
-from headrace.data.storage import is_local, storage_error
+from headrace.data.storage import is_local, open_filesystem, storage_error
 from headrace.errors import DataError
 
 if TYPE_CHECKING:
@@ -23,6 +23,20 @@ THREADS = 16
 REMEMBERED = 20_000
 MAGIC = b"PAR1"
 COPY_AGAIN = "copy or write the file again"
+
+
+@dataclass(frozen=True, slots=True)
+class GroupColumn:
+    """One top-level column of one row group."""
+
+    bytes: int
+    """Compressed bytes."""
+    memory: int
+    """Estimated bytes once decoded, strings as dictionary codes."""
+    nulls: int | None
+    """Null values; None when the footer does not say."""
+    extremes: Extremes
+    """Smallest and largest value; None when the footer does not say."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +51,8 @@ class RowGroup:
     """Estimated bytes of all columns once decoded, strings as dictionary codes."""
     offset: int
     """Where its first column chunk lies in the file."""
+    columns: dict[str, GroupColumn] = field(default_factory=dict, repr=False)
+    """By name."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +125,21 @@ def listed(path: str, info: dict[str, Any]) -> Listed:
     return Listed(path, int(info.get("size") or 0), stamp)
 
 
+def file_state(url: str) -> Listed:
+    """Look at one file again: its size, and what changes with its content.
+
+    Raises
+    ------
+    StorageError
+        It cannot be looked at.
+    """
+    filesystem, path = open_filesystem(url)
+    try:
+        return listed(path, filesystem.info(path))
+    except OSError as error:
+        raise storage_error(error, url) from error
+
+
 def read_footers(filesystem: Any, files: Sequence[Listed]) -> list[Footer]:
     """Read the footers of many files in threads, none twice in one process.
 
@@ -178,30 +209,39 @@ def _parse(metadata: pq.FileMetaData, path: str) -> Footer:
     groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
     chunks = [[group.column(j) for j in range(metadata.num_columns)] for group in groups]
     columns = {
-        field.name: _column(field.type, [leaf for group in chunks for leaf in group[spans[field.name]]])
-        for field in schema
+        each.name: _column(each.type, [leaf for group in chunks for leaf in group[spans[each.name]]])
+        for each in schema
     }
     row_groups = tuple(
-        RowGroup(
-            rows=group.num_rows,
-            bytes=sum(leaf.total_compressed_size for leaf in leaf_chunks),
-            memory=sum(
-                _decoded_bytes(field.type, group.num_rows, leaf_chunks[spans[field.name]]) for field in schema
-            ),
-            offset=_first_offset(leaf_chunks[0]) if leaf_chunks else 0,
-        )
+        _row_group(schema, spans, group.num_rows, leaf_chunks)
         for group, leaf_chunks in zip(groups, chunks, strict=True)
     )
     return Footer(metadata.num_rows, row_groups, columns, _text_metadata(schema.metadata))
+
+
+def _row_group(schema: pa.Schema, spans: dict[str, slice], rows: int, leaf_chunks: Sequence[Any]) -> RowGroup:
+    columns = {}
+    for each in schema:
+        leaves_of = leaf_chunks[spans[each.name]]
+        whole = _column(each.type, leaves_of)
+        memory = _decoded_bytes(each.type, rows, leaves_of)
+        columns[each.name] = GroupColumn(whole.bytes, memory, whole.nulls, whole.extremes)
+    return RowGroup(
+        rows=rows,
+        bytes=sum(column.bytes for column in columns.values()),
+        memory=sum(column.memory for column in columns.values()),
+        offset=_first_offset(leaf_chunks[0]) if leaf_chunks else 0,
+        columns=columns,
+    )
 
 
 def leaf_spans(schema: pa.Schema) -> dict[str, slice]:
     """Map each top-level column to the run of Parquet columns that store it."""
     spans = {}
     start = 0
-    for field in schema:
-        stop = start + leaves(field.type)
-        spans[field.name] = slice(start, stop)
+    for each in schema:
+        stop = start + leaves(each.type)
+        spans[each.name] = slice(start, stop)
         start = stop
     return spans
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from headrace.data.filters import parse_filter
 from headrace.options import Options
 
 
@@ -63,8 +64,20 @@ class DataOptions(Options):
     url: str = Field(min_length=1, description="Directory, glob or file of Parquet, local or any fsspec URL")
     time: str | None = Field(default=None, description="The column that says when a row happened")
     weight: str | None = Field(default=None, description="The column of sample weights")
+    where: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Which rows are used, such as: country in ['DE', 'FR'] and age >= 18",
+    )
     drop: tuple[str, ...] = Field(default=(), description="Columns that are not used as features")
     split: Split = Field(default=RandomSplit(), description="Which rows train, validate and test")
+
+    @field_validator("where")
+    @classmethod
+    def _understand(cls, value: str | None) -> str | None:
+        if value is not None:
+            parse_filter(value)
+        return value
 
     @model_validator(mode="after")
     def _name_the_time_column(self) -> DataOptions:

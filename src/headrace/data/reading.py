@@ -4,22 +4,35 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from headrace.data.chunks import bytes_up_to
 from headrace.data.files import HIVE_NULL
+from headrace.data.filters import columns_of
 from headrace.data.footers import COPY_AGAIN, leaf_spans
+from headrace.data.matching import bind
 from headrace.data.schemas import is_text, logical_type
 from headrace.data.storage import is_local, open_filesystem, storage_error
 from headrace.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from headrace.data.chunks import Chunk, Piece
+    from headrace.data.filters import Filter
+
+Places: TypeAlias = "np.ndarray[tuple[int], np.dtype[np.int64]]"
+
+BATCH = 65_536
+"""Rows that are decoded at once of a row group that is read in slices."""
+
+BUFFER = 1 << 18
+"""Bytes of each column that are read ahead of such a row group."""
 
 CODED = pa.dictionary(pa.int32(), pa.string())
 """Type of every text column that is read as codes."""
@@ -35,11 +48,14 @@ class ReadCount:
     """Rows."""
     bytes: int = 0
     """Compressed bytes of the columns that were read."""
+    kept: int = 0
+    """Rows that the filter of the chunk kept; all of them where it has none."""
 
 
 class _Last(threading.local):
     def __init__(self) -> None:
         self.count = ReadCount()
+        self.kept: Places | None = None
 
 
 _LAST = _Last()
@@ -48,6 +64,16 @@ _LAST = _Last()
 def last_read() -> ReadCount:
     """Return what the last `read_chunk` of this thread has read."""
     return _LAST.count
+
+
+def last_kept() -> Places | None:
+    """Return the places, within its chunk, of the rows that the last `read_chunk` of this thread kept; None: of all."""
+    return _LAST.kept
+
+
+def read_columns(columns: Iterable[str], where: Filter | None) -> list[str]:
+    """Name the columns that are decoded to offer some and to filter by others."""
+    return list(dict.fromkeys([*columns, *(columns_of(where) if where is not None else ())]))
 
 
 def read_chunk(chunk: Chunk, schema: pa.Schema, columns: Sequence[str], *, dictionary: bool) -> pa.Table:
@@ -67,7 +93,7 @@ def read_chunk(chunk: Chunk, schema: pa.Schema, columns: Sequence[str], *, dicti
     Returns
     -------
     pyarrow.Table
-        ``chunk.rows`` rows, each column in one piece of memory.
+        ``chunk.rows`` rows, or of these the ones that ``chunk.where`` keeps, each column in one piece of memory.
 
     Raises
     ------
@@ -76,14 +102,27 @@ def read_chunk(chunk: Chunk, schema: pa.Schema, columns: Sequence[str], *, dicti
     StorageError
         A file cannot be read.
     """
-    wanted = pa.schema([_wanted_field(schema.field(name), dictionary) for name in columns])
+    decoded = read_columns(columns, chunk.where)
+    wanted = pa.schema([_wanted_field(schema.field(name), dictionary) for name in decoded])
+    matcher = None if chunk.where is None else bind(chunk.where, schema)
     count = ReadCount(chunks=1)
-    tables = [_read_piece(piece, wanted, count) for piece in chunk.pieces]
-    if wanted.names:
+    tables: list[pa.Table] = []
+    places: list[Places] = []
+    for piece in chunk.pieces:
+        before = count.rows
+        table = _read_piece(piece, wanted, count)
+        if matcher is not None:
+            mask = pc.fill_null(matcher.mask(table), False).combine_chunks()
+            table = table.filter(mask).select(list(columns))
+            places.append(np.flatnonzero(mask.to_numpy(zero_copy_only=False)) + before)
+        tables.append(table)
+    _LAST.kept = np.concatenate(places) if places else None
+    count.kept = count.rows if _LAST.kept is None else len(_LAST.kept)
+    if columns:
         table = pa.concat_tables(tables)
         table = (table.unify_dictionaries() if dictionary else table).combine_chunks()
     else:  # a table without columns forgets its rows when concatenated
-        table = pa.table({"rows": pa.nulls(count.rows)}).select([])
+        table = pa.table({"rows": pa.nulls(count.kept)}).select([])
     _LAST.count = count
     return table
 
@@ -102,7 +141,10 @@ def _read_piece(piece: Piece, wanted: pa.Schema, count: ReadCount) -> pa.Table:
     try:
         local = is_local(filesystem)
         source = pa.OSFile(path) if local else filesystem.open(path, "rb")
-        with source, _open_parquet(source, wanted, coalesce=not local) as file:
+        with (
+            source,
+            _open_parquet(source, wanted, coalesce=not local, sliced=piece.within is not None) as file,
+        ):
             decoded = _decode(file, piece, wanted.names, count)
     except pa.ArrowException as error:
         raise DataError(f"cannot be read ({error})", where=piece.path, mend=COPY_AGAIN) from error
@@ -117,7 +159,7 @@ def _read_piece(piece: Piece, wanted: pa.Schema, count: ReadCount) -> pa.Table:
     return pa.Table.from_arrays(conformed, schema=wanted)
 
 
-def _open_parquet(source: Any, wanted: pa.Schema, *, coalesce: bool) -> pq.ParquetFile:
+def _open_parquet(source: Any, wanted: pa.Schema, *, coalesce: bool, sliced: bool) -> pq.ParquetFile:
     """Open a file so that text which is wanted as codes is never decoded to strings.
 
     Many small reads become few large ones where each costs a round trip; pages are checked where the
@@ -131,7 +173,13 @@ def _open_parquet(source: Any, wanted: pa.Schema, *, coalesce: bool) -> pq.Parqu
         if field.type == CODED and field.name in held and is_text(held[field.name])
     ]
     return pq.ParquetFile(
-        source, metadata=metadata, read_dictionary=coded, pre_buffer=coalesce, page_checksum_verification=True
+        source,
+        metadata=metadata,
+        read_dictionary=coded,
+        pre_buffer=coalesce and not sliced,
+        # A large row group is streamed: its compressed columns are never in memory as a whole.
+        buffer_size=BUFFER if sliced else 0,
+        page_checksum_verification=True,
     )
 
 
@@ -139,16 +187,22 @@ def _decode(file: pq.ParquetFile, piece: Piece, names: Sequence[str], count: Rea
     metadata = file.metadata
     groups = list(piece.row_groups)
     rows = sum(metadata.row_group(i).num_rows for i in groups if i < metadata.num_row_groups)
-    if groups[-1] >= metadata.num_row_groups or rows != piece.rows:
+    fits = rows == piece.rows if piece.within is None else rows >= piece.within[1]
+    if groups[-1] >= metadata.num_row_groups or not fits:
         raise _changed(piece)
     spans = leaf_spans(file.schema_arrow)
     present = [name for name in names if name in spans]
-    leaf_numbers = [i for name in present for i in range(*spans[name].indices(metadata.num_columns))]
-    count.bytes += sum(
-        metadata.row_group(i).column(j).total_compressed_size for i in groups for j in leaf_numbers
-    )
+    for i in groups:
+        group = metadata.row_group(i)
+        for name in present:
+            leaves = range(*spans[name].indices(metadata.num_columns))
+            size = sum(group.column(j).total_compressed_size for j in leaves)
+            count.bytes += bytes_up_to(size, piece.within, group.num_rows)
     try:
-        table = file.read_row_groups(groups, columns=present, use_threads=False)
+        if piece.within is None:
+            table = file.read_row_groups(groups, columns=present, use_threads=False)
+        else:
+            table = _slice(file, groups, piece.within, present)
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
@@ -156,6 +210,43 @@ def _decode(file: pq.ParquetFile, piece: Piece, names: Sequence[str], count: Rea
     if table.num_rows != piece.rows:
         raise _changed(piece)
     return table
+
+
+def _slice(file: pq.ParquetFile, groups: list[int], within: tuple[int, int], names: list[str]) -> pa.Table:
+    """Decode a row group in batches up to the end of a run of rows, and keep those of the run."""
+    first, end = within
+    if not names:  # batches without columns forget their rows when sliced
+        return pa.table({"rows": pa.nulls(end - first)}).select([])
+    kept: list[pa.RecordBatch] = []
+    start = 0
+    # Batches divide the run about evenly: what is decoded beside the run is a small part of it.
+    size = max(1, min(BATCH, -(-(end - first) // 4)))
+    for batch in file.iter_batches(size, row_groups=groups, columns=names, use_threads=False):
+        stop = start + batch.num_rows
+        if stop > first:
+            run = batch.slice(max(0, first - start), min(end, stop) - max(first, start))
+            # A slice refers to all of its batch, which is let go of when the run has its own copy.
+            kept.append(
+                run if run.num_rows == batch.num_rows else run.take(pa.array(np.arange(run.num_rows)))
+            )
+        start = stop
+        if start >= end:
+            break
+    table = pa.Table.from_batches(kept)
+    for i, column in enumerate(table.columns):
+        if pa.types.is_dictionary(column.type):
+            chunks = [_used(array) for array in column.chunks]
+            table = table.set_column(i, table.field(i), pa.chunked_array(chunks, column.type))
+    return table
+
+
+def _used(array: pa.DictionaryArray) -> pa.DictionaryArray:
+    """Leave out the values that no code refers to: a slice has the dictionary of its whole row group."""
+    if len(array.dictionary) <= len(array):
+        return array
+    used = array.indices.unique().drop_null()
+    codes = pc.index_in(array.indices, value_set=used, skip_nulls=True).cast(array.indices.type)
+    return pa.DictionaryArray.from_arrays(codes, array.dictionary.take(used))
 
 
 def _changed(piece: Piece) -> DataError:
@@ -170,6 +261,8 @@ def _damaged(file: pq.ParquetFile, piece: Piece, names: Sequence[str], error: Ex
     """Name the first row group that cannot be decoded."""
     number = piece.row_groups[0]
     for number in piece.row_groups:
+        if piece.within is not None:
+            break
         try:
             file.read_row_group(number, columns=names, use_threads=False)
         except (pa.ArrowException, OSError) as own:

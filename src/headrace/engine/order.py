@@ -48,20 +48,29 @@ def row_order(rows: int, *, seed: int, epoch: int, chunk: int) -> NDArray[np.int
 def row_keys(chunk: Chunk) -> NDArray[np.uint64]:
     """Return a 64-bit key of every row, shape (rows,): a hash of its file's name and its place in that file.
 
-    The key of a row does not change when files are added or chunks are cut otherwise.
+    The key of a row does not change when files are added or chunks are cut otherwise, nor with the filter that keeps
+    it; a chunk that was read with one has the keys of the rows kept.
     """
     keys = []
     for piece in chunk.pieces:
         base = np.uint64(xxhash.xxh3_64_intdigest(piece.key.encode()))
         place = np.arange(piece.first_row, piece.first_row + piece.rows, dtype=np.uint64)
         keys.append(splitmix64(place + base))
-    return np.concatenate(keys) if keys else np.empty(0, np.uint64)
+    whole = np.concatenate(keys) if keys else np.empty(0, np.uint64)
+    return whole if chunk.kept is None else whole[chunk.kept]
 
 
 def uniform(keys: NDArray[np.uint64], *, seed: int, salt: str) -> NDArray[np.float64]:
     """Uniform numbers in [0, 1) of the rows, independent between salts, shape (rows,)."""
-    mixed = np.uint64(xxhash.xxh3_64_intdigest(f"{seed}:{salt}".encode()))
-    return (splitmix64(keys ^ mixed) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    return (_words(keys, seed=seed, salt=salt) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def _words(keys: NDArray[np.uint64], *, seed: int, salt: str) -> NDArray[np.uint64]:
+    return splitmix64(keys ^ np.uint64(xxhash.xxh3_64_intdigest(f"{seed}:{salt}".encode())))
+
+
+def _threshold(share: float) -> np.uint64:
+    return np.uint64(min(int(share * 2.0**64), 2**64 - 1))
 
 
 def parts_by_hash(
@@ -83,10 +92,10 @@ def parts_by_hash(
     ndarray of uint8, shape (rows,)
         Codes into `PARTS`.
     """
-    draw = uniform(keys, seed=seed, salt="part")
-    parts = np.zeros(len(keys), np.uint8)
-    parts[draw < test + validation] = VALIDATION
-    parts[draw < test] = TEST
+    word = _words(keys, seed=seed, salt="part")
+    # As whole numbers, which spares turning every word into a float: TEST is one more than VALIDATION.
+    parts = (word < _threshold(test + validation)).view(np.uint8)
+    parts += word < _threshold(test)
     return parts
 
 

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from headrace.data.features import apply_function
-from headrace.data.reading import ReadCount, last_read
+from headrace.data.reading import ReadCount, last_kept, last_read
 from headrace.engine.memory import peak_resident_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    import pandas as pd
-    from dask.delayed import Delayed
 
     from headrace.data.dataset import Chunk, Dataset
 
@@ -34,39 +31,55 @@ class Reading:
 
 
 @dataclass(frozen=True)
+class Part:
+    """One partition of the upstream, not yet read: its own small Dask graph."""
+
+    graph: dict[Any, Any]
+    key: Any
+
+    def read(self) -> pa.Table:
+        """Compute the partition in this thread; the reader counts it there."""
+        from dask.local import get_sync
+
+        frame = get_sync(self.graph, self.key)
+        return pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
+
+
+@dataclass(frozen=True)
 class Source:
-    """The chunks of a dataset as tasks to which a pass attaches its work."""
+    """The chunks of a dataset as parts to which a pass attaches its work."""
 
     chunks: tuple[Chunk, ...]
     schema: pa.Schema
     """Columns as a pass sees them, after feature functions."""
     bytes: int
     """Compressed bytes of the columns that are read."""
-    parts: tuple[Delayed, ...]
+    parts: tuple[Part, ...]
 
     @property
     def rows(self) -> int:
         """Rows in all chunks, from the footers."""
         return sum(chunk.rows for chunk in self.chunks)
 
-    def task(self, index: int, function: Callable[[pa.Table, Chunk], Any], key: str) -> Delayed:
-        """One task that reads chunk `index` and applies `function` to it.
+    def work(
+        self, index: int, function: Callable[[pa.Table, Chunk], Any]
+    ) -> Callable[[], tuple[Any, Reading]]:
+        """Make the task that reads chunk `index` and applies `function` to it.
 
-        Reading and function are fused, so that a decoded chunk lives within one task.
+        Reading and applying are one task, so that a decoded chunk lives within it. A function that has a method
+        ``recall(chunk)`` is asked first; what that returns, unless it is None, stands for its result, and nothing is
+        read.
         """
-        import dask
-        from dask.base import optimize
-        from dask.delayed import delayed
-
-        work = partial(_apply, chunk=self.chunks[index], function=function)
-        task: Delayed = delayed(work, pure=False)(self.parts[index], dask_key_name=key)
-        # Fused here and not where the scheduler runs, whose configuration is its own.
-        with dask.config.set({"optimization.fuse.delayed": True}):
-            (fused,) = optimize(task)
-        return fused  # type: ignore[no-any-return] # Dask ships no signature
+        return partial(_apply, self.parts[index], self.chunks[index], function)
 
 
-def source_of(dataset: Dataset, columns: Sequence[str], *, features: str | None = None) -> Source:
+def source_of(
+    dataset: Dataset,
+    columns: Sequence[str],
+    *,
+    features: str | None = None,
+    chunks: Sequence[Chunk] | None = None,
+) -> Source:
     """Make the upstream of the passes over a dataset.
 
     Parameters
@@ -77,9 +90,9 @@ def source_of(dataset: Dataset, columns: Sequence[str], *, features: str | None 
         Columns to read; everything that the feature function needs.
     features : str, optional
         ``module:function``, applied to each partition.
+    chunks : sequence of Chunk, optional
+        Those of the dataset that are read; all by default.
     """
-    from dask.delayed import Delayed
-
     frame = dataset.to_dask(columns, dictionary=features is None)
     if features:
         meta = apply_function(dataset.head(5)[list(columns)], features).iloc[:0]
@@ -89,19 +102,26 @@ def source_of(dataset: Dataset, columns: Sequence[str], *, features: str | None 
         schema = pa.schema([dataset.schema.field(name) for name in columns])
     fused = frame.optimize(fuse=True)
     graph = dict(fused.__dask_graph__())
-    keys = fused.__dask_keys__()
-    # A fused partition is a single task: handing each its own graph keeps submission linear in the chunks.
-    parts = tuple(Delayed(key, graph if graph[key].dependencies else {key: graph[key]}) for key in keys)
-    size = sum(dataset.columns[name].bytes for name in columns if name in dataset.columns)
-    return Source(chunks=dataset.chunks, schema=schema, bytes=size, parts=parts)
+    # A fused partition is a single task: giving each its own graph keeps what is sent linear in the chunks.
+    parts = tuple(
+        Part(graph if graph[key].dependencies else {key: graph[key]}, key) for key in fused.__dask_keys__()
+    )
+    read = tuple(dataset.chunks if chunks is None else chunks)
+    size = dataset.column_bytes(columns, read)
+    return Source(chunks=read, schema=schema, bytes=size, parts=tuple(parts[chunk.index] for chunk in read))
 
 
-def _apply(
-    frame: pd.DataFrame, *, chunk: Chunk, function: Callable[[pa.Table, Chunk], Any]
-) -> tuple[Any, Reading]:
+def _apply(part: Part, chunk: Chunk, function: Callable[[pa.Table, Chunk], Any]) -> tuple[Any, Reading]:
     from distributed import get_worker
 
-    count = last_read()
-    table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
-    result = function(table, chunk)
+    recall = getattr(function, "recall", None)
+    result = recall(chunk) if recall is not None else None
+    if result is not None:
+        count = ReadCount(chunks=1, rows=chunk.rows, bytes=0)
+    else:
+        table = part.read()
+        count, kept = last_read(), last_kept()
+        if kept is not None:  # from here on the chunk speaks of the rows that its filter kept
+            chunk = replace(chunk, rows=len(kept), kept=kept)
+        result = function(table, chunk)
     return result, Reading(count, peak_resident_bytes(), get_worker().address)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
+from headrace.engine.commits import Form
 from headrace.engine.order import TEST, row_keys
 from headrace.evaluation.assess import AssessmentState
 from headrace.training.candidates import capabilities
@@ -88,9 +91,25 @@ def assess(
     -------
     dict of str to Assessment
     """
-    states = reader.reduce(source, _Tester(maker, models, task, options), _merge, name="test")
+    states = reader.reduce(source, _Tester(maker, models, task, options), _merge, name="test", form=FORM)
     return {name: state.result() for name, state in states.items()}
 
 
 def _merge(left: dict[str, AssessmentState], right: dict[str, AssessmentState]) -> dict[str, AssessmentState]:
     return {name: state.merge(right[name]) for name, state in left.items()}
+
+
+def dump_states(states: dict[str, AssessmentState]) -> list[bytes]:
+    """Write the states of all models as compressed JSON."""
+    document = {name: state.state() for name, state in states.items()}
+    return [zlib.compress(json.dumps(document, allow_nan=False, separators=(",", ":")).encode(), 1)]
+
+
+def load_states(pieces: list[bytes]) -> dict[str, AssessmentState]:
+    """Rebuild from `dump_states`."""
+    (piece,) = pieces
+    document = json.loads(zlib.decompress(piece))
+    return {name: AssessmentState.from_state(state) for name, state in document.items()}
+
+
+FORM = Form(dump_states, load_states)

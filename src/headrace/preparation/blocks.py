@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -18,18 +19,26 @@ if TYPE_CHECKING:
 
 @dataclass
 class Slot(ABC):
-    """One entry of each row, and the column that it comes from.
+    """One entry of each row, or several neighbours, and the columns that they come from.
 
     Attributes
     ----------
     feature : int
         Its first feature.
     position : int
-        Its place among the entries of a CSR row.
+        Its (first) place among the entries of a CSR row.
     """
 
     feature: int
     position: int
+
+    @property
+    def features(self) -> list[int]:
+        """First feature of each of its entries."""
+        return [self.feature]
+
+    def prepare(self, rows: int) -> None:  # noqa: B027 - most need no room
+        """Make room for blocks of at most so many rows."""
 
     @abstractmethod
     def write(self, start: int, stop: int, block: Block) -> None:
@@ -45,13 +54,24 @@ class Slot(ABC):
 class Block(ABC):
     """Rows that are being written."""
 
-    @abstractmethod
-    def put(self, slot: Slot, values: NDArray[Any]) -> None:
-        """Write the feature of a slot."""
+    traded: ClassVar[float]
+    """What is written of a missing number that has an indicator."""
 
     @abstractmethod
-    def put_trading(self, slot: Slot, indicator: int, values: NDArray[Any], missing: Mask) -> None:
-        """Write a number that is 0 where it is missing, and the feature that indicates this; may overwrite `values`."""
+    def put(self, slot: Slot, values: NDArray[Any], place: int = 0) -> None:
+        """Write the feature of a slot, or that at a place among its neighbours."""
+
+    @abstractmethod
+    def put_indicators(self, slot: Slot, indicators: Sequence[int], missing: NDArray[np.bool_]) -> None:
+        """Write which numbers are missing, when all of a slot are written.
+
+        Parameters
+        ----------
+        slot : Slot
+        indicators : sequence of int, length numbers
+            Feature that indicates that this number is missing; or -1. Those with one come last.
+        missing : ndarray of bool, shape (numbers, rows)
+        """
 
     @abstractmethod
     def put_one_hot(self, slot: Slot, features: NDArray[Any], present: Mask | None) -> None:
@@ -63,15 +83,22 @@ class Dense(Block):
     """Rows of a dense matrix, shape (rows, features), zeros at first."""
 
     values: NDArray[Any]
+    traded: ClassVar[float] = 0.0
 
-    def put(self, slot: Slot, values: NDArray[Any]) -> None:
+    def put(self, slot: Slot, values: NDArray[Any], place: int = 0) -> None:
         """Write the feature of a slot."""
-        self.values[:, slot.feature] = values
+        self.values[:, slot.feature + place] = values
 
-    def put_trading(self, slot: Slot, indicator: int, values: NDArray[Any], missing: Mask) -> None:
-        """Write a number and its indicator."""
-        self.values[:, slot.feature] = values
-        self.values[:, indicator] = missing
+    def put_indicators(
+        self,
+        slot: Slot,  # noqa: ARG002 - a dense row has no slots
+        indicators: Sequence[int],
+        missing: NDArray[np.bool_],
+    ) -> None:
+        """Write the indicators."""
+        for indicator, absent in zip(indicators, missing, strict=True):
+            if indicator >= 0:
+                self.values[:, indicator] = absent
 
     def put_one_hot(self, slot: Slot, features: NDArray[Any], present: Mask | None) -> None:  # noqa: ARG002 - a dense row has no slots
         """Write a one in each row that is present."""
@@ -87,48 +114,37 @@ class Sparse(Block):
 
     data: NDArray[Any]
     indices: NDArray[Any]
-    traded: Mask | None = None
-    """Rows in which an indicator stands in the place of its number."""
+    traded: ClassVar[float] = 1.0
 
-    def put(self, slot: Slot, values: NDArray[Any]) -> None:
+    def put(self, slot: Slot, values: NDArray[Any], place: int = 0) -> None:
         """Write the feature of a slot."""
-        self.data[:, slot.position] = values
+        self.data[:, slot.position + place] = values
 
-    def put_trading(self, slot: Slot, indicator: int, values: NDArray[Any], missing: Mask) -> None:
-        """Write a number, or its indicator where it is missing: the number would be 0 there."""
-        np.copyto(values, 1.0, where=missing)
-        self.put(slot, values)
-        np.copyto(self.indices[:, slot.position], indicator, where=missing)
-        self.traded = missing.copy() if self.traded is None else self.traded | missing
+    def put_indicators(self, slot: Slot, indicators: Sequence[int], missing: NDArray[np.bool_]) -> None:
+        """Put indicators in place of missing numbers, and the entries of such rows into the order of their features.
+
+        Numbers come before indicators and each of both in the order of their slots, so the place of an entry follows
+        from how many indicators stand before it: no comparison is needed.
+        """
+        first = next(j for j, indicator in enumerate(indicators) if indicator >= 0)
+        rows = np.flatnonzero(missing[first:].any(axis=0))
+        away = missing[first:].take(rows, axis=1)
+        upto = away.astype(np.intp)
+        for before, here in pairwise(upto):  # several times faster than cumsum along the short axis
+            np.add(here, before, out=here)
+        numbers = np.arange(first, len(missing))[:, None]
+        start = rows * self.data.shape[1] + slot.position
+        place = np.where(away, upto + (len(missing) - 1 - upto[-1]), numbers - upto)
+        place += start
+        # Indexing the flat views is several times faster than by row and column.
+        flat = self.data.reshape(-1)
+        flat[place] = flat.take(start + numbers)
+        indicator = np.array(indicators[first:], dtype=self.indices.dtype)[:, None]
+        self.indices.reshape(-1)[place] = np.where(
+            away, indicator, (slot.feature + numbers).astype(indicator.dtype)
+        )
 
     def put_one_hot(self, slot: Slot, features: NDArray[Any], present: Mask | None) -> None:
         """Write a one in each row, or a zero where it is not present."""
         self.indices[:, slot.position] = features
         self.data[:, slot.position] = 1 if present is None else present
-
-    def sort(self, trading: Sequence[Slot]) -> None:
-        """Bring the entries of each row into the order of their features.
-
-        Numbers come before indicators and each of both in the order of their slots, so the place of an entry follows from how many
-        indicators stand before it: no comparison is needed.
-
-        Parameters
-        ----------
-        trading : sequence of Slot
-            Those in whose place an indicator may stand; neighbours.
-        """
-        if self.traded is None:
-            return
-        entries = self.data.shape[1]
-        # Indexing the flat views is several times faster than by row and column.
-        data, indices = self.data.reshape(-1), self.indices.reshape(-1)
-        row = np.flatnonzero(self.traded) * entries
-        held = [(indices[row + slot.position], data[row + slot.position]) for slot in trading]
-        moved = [index != slot.feature for (index, _), slot in zip(held, trading, strict=True)]
-        first_indicator = row + trading[0].position + len(trading) - np.sum(moved, axis=0)
-        before = np.zeros(len(row), dtype=np.int64)
-        for slot, (index, value), away in zip(trading, held, moved, strict=True):
-            place = np.where(away, first_indicator + before, row + slot.position - before)
-            indices[place] = index
-            data[place] = value
-            before += away

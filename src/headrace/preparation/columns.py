@@ -27,67 +27,87 @@ if TYPE_CHECKING:
 
 @dataclass
 class Numbers(Slot):
-    """A number: fill, clip, ``(x - center) / spread``."""
+    """All numbers, neighbours in a row: fill, clip, ``(x - center) / spread``.
 
-    plan: NumericPlan
-    values: NDArray[Any]
-    mask: Mask | None
-    indicator: int = -1
-    """Feature of the indicator that trades places with it, or -1."""
-    missing: Mask | None = None
-    """Missing rows of the block that was written last."""
+    Those that trade places with their indicators come last.
+    """
+
+    plans: list[NumericPlan]
+    values: list[NDArray[Any]]
+    masks: list[Mask | None]
+    indicators: list[int]
+    """Feature of the indicator that trades places with each, or -1."""
+
+    @property
+    def features(self) -> list[int]:
+        """Feature of each of the entries."""
+        return list(range(self.feature, self.feature + len(self.plans)))
+
+    def prepare(self, rows: int) -> None:
+        """Make room for blocks of at most so many rows."""
+        self._x = np.empty(rows)  # one column after another goes through it, so that it stays in the cache
+        self.missing = np.zeros((len(self.plans), rows), dtype=np.bool_)
+        """Missing rows of the block that was written last."""
 
     def write(self, start: int, stop: int, block: Block) -> None:
         """Write rows, as `Slot.write`."""
-        plan = self.plan
-        x = self.values[start:stop].astype(np.float64)
-        mask = None if self.mask is None else self.mask[start:stop]
-        fill = 0.0 if plan.fill is None else plan.fill
-        if mask is not None:
-            # What lies under a null may be anything, NaN and infinity too.
-            np.copyto(x, fill, where=mask)
-        # A sum of squares is not finite when a value is not: the cheapest look at all of them.
-        if self.values.dtype.kind == "f" and not math.isfinite(x.dot(x)):
-            mask = self._missing(x, mask)
-            if mask is not None:
-                np.copyto(x, fill, where=mask)
-        if plan.low is not None:
-            np.clip(x, plan.low, plan.high, out=x)
-        if plan.center:
-            x -= plan.center
-        if plan.spread != 1:
-            x /= plan.spread
-        if plan.fill is None and mask is not None:
-            np.copyto(x, np.nan, where=mask)
-        self.missing = mask
-        if self.indicator >= 0 and mask is not None:
-            block.put_trading(self, self.indicator, x, mask)
-        else:
-            block.put(self, x)
+        x, missing = self._x[: stop - start], self.missing[:, : stop - start]
+        trades = False
+        for j, plan in enumerate(self.plans):
+            source, mask = self.values[j][start:stop], self.masks[j]
+            some = mask is not None
+            missing[j] = mask[start:stop] if mask is not None else False
+            if plan.low is None:
+                np.subtract(source, plan.center, out=x, dtype=np.float64)
+            else:
+                np.clip(source, plan.low, plan.high, out=x, dtype=np.float64)
+                x -= plan.center
+            if plan.spread != 1:
+                x /= plan.spread
+            # A sum of squares is not finite when a value is not: the cheapest look at all of them.
+            looked_at = x if plan.low is None else source
+            if source.dtype.kind == "f" and not math.isfinite(looked_at.dot(looked_at)):
+                some = self._find_nans(j, source, missing[j]) or some
+            if some:
+                # What lies under a null may be anything, NaN and infinity too.
+                np.copyto(x, block.traded if self.indicators[j] >= 0 else _filled(plan), where=missing[j])
+                trades = trades or self.indicators[j] >= 0
+            block.put(self, x, j)
+        if trades:
+            block.put_indicators(self, self.indicators, missing)
 
-    def _missing(self, x: NDArray[np.float64], mask: Mask | None) -> Mask | None:
-        if np.isinf(x).any():
+    def _find_nans(self, j: int, source: NDArray[Any], missing: Mask) -> bool:
+        """Add the NaN of a column to what is missing; tell whether there are any."""
+        if (np.isinf(source) & ~missing).any():
             raise DataError(
                 "holds infinite values",
-                where=f"column {self.plan.name!r}",
+                where=f"column {self.plans[j].name!r}",
                 mend="drop the column (prepare.columns), or replace them in a features function",
             )
-        nans = np.isnan(x)
-        if not nans.any():
-            return mask
-        return nans if mask is None else nans | mask
+        nans = np.isnan(source)
+        np.logical_or(missing, nans, out=missing)
+        return bool(nans.any())
+
+
+def _filled(plan: NumericPlan) -> float:
+    """Return what a missing value ends as."""
+    if plan.fill is None:
+        return math.nan
+    fill = plan.fill if plan.low is None else float(np.clip(plan.fill, plan.low, plan.high))
+    return (fill - plan.center) / plan.spread
 
 
 @dataclass
 class Indicator(Slot):
     """Whether a number is missing, as an entry of its own."""
 
-    number: Numbers
+    numbers: Numbers
+    place: int
+    """Of the number among them."""
 
     def write(self, start: int, stop: int, block: Block) -> None:
-        """Write rows, as `Slot.write`, of which the number is written already."""
-        missing = self.number.missing
-        block.put(self, np.zeros(stop - start, dtype=np.bool_) if missing is None else missing)
+        """Write rows, as `Slot.write`, of which the numbers are written already."""
+        block.put(self, self.numbers.missing[self.place, : stop - start])
 
 
 @dataclass
@@ -187,37 +207,51 @@ def writers(layout: Layout, table: pa.Table) -> list[Slot]:
         When a column is missing or of another kind.
     """
     slots: list[Slot] = []
-    numbers: dict[str, Numbers] = {}
+    numbers = Numbers(0, 0, [], [], [], [])
+    places: dict[str, int] = {}
+    position = 0
     for group in layout.groups:
         feature = group.start
+        if group.sort == "numbers" and not numbers.plans:
+            numbers.feature, numbers.position = feature, position
+            slots.append(numbers)
         for plan in group.plans:
             array = None if group.sort == "missing" else single_array(table, plan.name)
             if group.sort == "numbers":
                 values, mask = read_numbers(array, plan.name)
-                number = Numbers(feature, len(slots), plan, values, mask)
-                numbers[plan.name] = number
-                slots.append(number)
+                places[plan.name] = len(places)
+                numbers.plans.append(plan)
+                numbers.values.append(values)
+                numbers.masks.append(mask)
+                numbers.indicators.append(-1)
+                position += 1
                 feature += 1
             elif group.sort == "missing":
                 if trades_places(plan):
-                    numbers[plan.name].indicator = feature
+                    numbers.indicators[places[plan.name]] = feature
                 else:
-                    slots.append(Indicator(feature, len(slots), numbers[plan.name]))
+                    slots.append(Indicator(feature, position, numbers, places[plan.name]))
+                    position += 1
                 feature += 1
             elif group.sort in {"ordinal", "one_hot"}:
-                slots.append(_category_slot(plan, array, feature, len(slots)))
+                slots.append(_category_slot(plan, array, feature, position))
+                position += 1
                 feature += len(plan.labels) if group.sort == "one_hot" else 1
             else:
-                feature = _time_slots(group, plan, array, feature, slots)
+                parts = _time_slots(group, plan, array, feature, position)
+                slots += parts
+                position += len(parts)
+                feature += sum(part.part.values or 1 for part in parts)
     return slots
 
 
-def _time_slots(group: Group, plan: Any, array: pa.Array, feature: int, slots: list[Slot]) -> int:
+def _time_slots(group: Group, plan: Any, array: pa.Array, feature: int, position: int) -> list[TimePart]:
     times, mask = read_times(array, plan.name)
+    slots: list[TimePart] = []
     for part in plan.of_sort(one_hot=group.sort == "time_cycles"):
-        slots.append(TimePart(feature, len(slots), part, times, mask))
+        slots.append(TimePart(feature, position + len(slots), part, times, mask))
         feature += part.values or 1
-    return feature
+    return slots
 
 
 def _category_slot(plan: CategoryPlan, array: pa.Array, feature: int, position: int) -> Slot:

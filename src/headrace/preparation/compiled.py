@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from headrace.preparation.blocks import Dense, Sparse
-from headrace.preparation.columns import Numbers, writers
+from headrace.preparation.columns import writers
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 BLOCK = 8192
 """Rows written at a time: the entries of so many rows stay in the second-level cache while columns are written across them."""
+
+_ENTRIES = 1 << 18
+"""Entries of a block, when it has not the least number of rows: the room of 10,000 numbers takes 20 MB."""
+_LEAST = 256
 
 
 class CompiledPreparation:
@@ -77,10 +81,19 @@ class CompiledPreparation:
                 return self._transform_sparse(slots, table.num_rows, np.dtype(dtype))
             return self._transform_dense(slots, table.num_rows, np.dtype(dtype))
 
+    def _prepare(self, slots: list[Slot], rows: int) -> int:
+        """Make room in slots for a block, and return its rows: fewer when they are wide."""
+        entries = sum(len(slot.features) for slot in slots)
+        step = max(1, min(rows, BLOCK, max(_LEAST, _ENTRIES // max(1, entries))))
+        for slot in slots:
+            slot.prepare(step)
+        return step
+
     def _transform_dense(self, slots: list[Slot], rows: int, dtype: np.dtype[Any]) -> NDArray[Any]:
         dense = np.zeros((rows, self.width), dtype=dtype)
-        for start in range(0, rows, BLOCK):
-            block = Dense(dense[start : start + BLOCK])
+        step = self._prepare(slots, rows)
+        for start in range(0, rows, step):
+            block = Dense(dense[start : start + step])
             for slot in slots:
                 slot.write(start, start + len(block.values), block)
         return dense
@@ -92,15 +105,14 @@ class CompiledPreparation:
         index_type = np.dtype(np.int32 if rows * entries < 2**31 else np.int64)
         data = np.empty((rows, entries), dtype=dtype)
         indices = np.empty((rows, entries), dtype=index_type)
-        features = np.array([slot.feature for slot in slots], dtype=index_type)
-        features = np.tile(features, (min(BLOCK, rows), 1))
-        trading = [slot for slot in slots if isinstance(slot, Numbers) and slot.indicator >= 0]
-        for start in range(0, rows, BLOCK):
-            block = Sparse(data[start : start + BLOCK], indices[start : start + BLOCK])
+        step = self._prepare(slots, rows)
+        features = np.array([feature for slot in slots for feature in slot.features], dtype=index_type)
+        features = np.tile(features, (step, 1))
+        for start in range(0, rows, step):
+            block = Sparse(data[start : start + step], indices[start : start + step])
             block.indices[:] = features[: len(block.indices)]
             for slot in slots:
                 slot.write(start, start + len(block.indices), block)
-            block.sort(trading)
         indptr = np.arange(0, (rows + 1) * entries, entries, dtype=index_type)
         shape = (rows, self.width)
         matrix = csr_matrix((data.reshape(-1), indices.reshape(-1), indptr), shape=shape, copy=False)

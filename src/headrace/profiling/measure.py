@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+import zlib
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from headrace.accumulators import merge_tree
+from headrace.engine.commits import Form
 from headrace.engine.order import PARTS, parts_by_hash, parts_by_time, row_keys
 from headrace.engine.passes import Reader
 from headrace.engine.source import source_of
@@ -75,8 +78,33 @@ def measure(reader: Reader, source: Source, *, target: str | None, splitter: Spl
         By part.
     """
     update = partial(_profile_chunk, target=target, splitter=splitter)
-    profiles: dict[str, Profile] = reader.reduce(source, update, merge_profiles, name="profile")
+    form = Form(dump_profiles, load_profiles)
+    profiles: dict[str, Profile] = reader.reduce(source, update, merge_profiles, name="profile", form=form)
     return profiles
+
+
+def dump_profiles(profiles: dict[str, Profile]) -> list[bytes]:
+    """Write profiles as they are, not compacted, as compressed JSON."""
+    document: dict[str, Any] = {}
+    for part, profile in profiles.items():
+        columns = {
+            name: {
+                "type": column.type,
+                "kind": column.kind,
+                "by_class": {key: held.state() for key, held in column.by_class.items()},
+            }
+            for name, column in profile.columns.items()
+        }
+        # What Profile.to_dict adds for readers takes longer than all else.
+        bare = replace(profile, columns={})
+        document[part] = {**bare.to_dict(), "columns": columns}
+    return [zlib.compress(json.dumps(document, allow_nan=False, separators=(",", ":")).encode(), 1)]
+
+
+def load_profiles(pieces: list[bytes]) -> dict[str, Profile]:
+    """Rebuild from `dump_profiles`."""
+    (piece,) = pieces
+    return {part: Profile.from_dict(held) for part, held in json.loads(zlib.decompress(piece)).items()}
 
 
 def merged(profiles: dict[str, Profile]) -> Profile:

@@ -1,42 +1,26 @@
-"""From a decoded chunk to the block that estimators take."""
+"""From a decoded chunk to the blocks that estimators take, or from the cache, in the order of the epoch."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from headrace import __version__
+from headrace.data.footers import file_state
 from headrace.engine.order import TRAIN, VALIDATION, row_keys, row_order, uniform
+from headrace.training.prepared import Block, Prepared, from_arrays, to_arrays
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from scipy.sparse import csr_matrix
 
     from headrace.data.dataset import Chunk
+    from headrace.engine.cache import ArrayCache
     from headrace.preparation.compiled import CompiledPreparation
     from headrace.profiling.measure import Splitter
-
-    Matrix: TypeAlias = NDArray[np.float32] | csr_matrix
-
-
-@dataclass(frozen=True)
-class Block:
-    """A prepared chunk."""
-
-    X: Matrix
-    """Shape (rows, features)."""
-    y: NDArray[Any] | None
-    """Labels or values of the target, shape (rows,); None when there is no target."""
-    weight: NDArray[np.float64] | None
-    """Weights of the rows, shape (rows,)."""
-
-    @property
-    def rows(self) -> int:
-        """Number of rows."""
-        return int(self.X.shape[0])
 
 
 @dataclass(frozen=True)
@@ -90,14 +74,6 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """What one chunk gives to the candidates."""
-
-    train: Block
-    validation: Block
-
-
-@dataclass(frozen=True)
 class BlockMaker:
     """Makes the blocks of a chunk: told once, sent to every task."""
 
@@ -109,21 +85,67 @@ class BlockMaker:
     validation_share: float
     """Share of the validation rows that is kept: they are held in memory for scoring."""
 
-    def __call__(self, table: pa.Table, chunk: Chunk, *, epoch: int) -> Prepared:
-        """Prepare the training rows in the order of this epoch, and in the first one the validation rows."""
-        seed = self.splitter.seed
+    cache: ArrayCache | None = None
+    """Where prepared chunks are kept on the machine that prepared them."""
+    digest: str = ""
+    """Of the preparation, which decides with the rows what a prepared chunk is."""
+
+    def for_epoch(self, epoch: int) -> EpochBlocks:
+        """Return what makes the blocks of an epoch."""
+        return EpochBlocks(self, epoch)
+
+    def prepare(self, table: pa.Table, chunk: Chunk) -> Prepared:
+        """Prepare the training rows and the validation rows of a chunk, in the order of the file."""
         parts = self.splitter.parts(table, chunk)
         known = self.target.known(table)
-        training = np.flatnonzero((parts == TRAIN) & known)
-        training = training[row_order(len(training), seed=seed, epoch=epoch, chunk=chunk.index)]
-        held = np.zeros(0, np.int64)
-        if epoch == 1 and self.validation_share > 0:
-            drawn = uniform(row_keys(chunk), seed=seed, salt="validation") < self.validation_share
-            held = np.flatnonzero((parts == VALIDATION) & known & drawn)
-        return Prepared(self.block(table, training), self.block(table, held))
+        validating = (parts == VALIDATION) & known
+        if self.validation_share < 1:
+            validating &= (
+                uniform(row_keys(chunk), seed=self.splitter.seed, salt="validation") < self.validation_share
+            )
+        return Prepared(
+            self.block(table, np.flatnonzero((parts == TRAIN) & known)),
+            self.block(table, np.flatnonzero(validating)),
+        )
 
     def block(self, table: pa.Table, rows: NDArray[np.int64]) -> Block:
         """Prepare these rows of a table in this order."""
-        taken = table.take(pa.array(rows))
+        taken = table if len(rows) == table.num_rows else table.take(pa.array(rows))
         X = self.compiled.transform(taken.select(list(self.features)))
         return Block(X, self.target.labels(taken), self.target.weights(taken))
+
+    def key(self, chunk: Chunk) -> str:
+        """Say what a prepared chunk is made from: bytes of files, and everything that is done to them."""
+        files = [(piece, file_state(piece.path)) for piece in chunk.pieces]
+        made_by = (__version__, self.digest, self.target, self.splitter, self.validation_share)
+        return repr((files, chunk.where, made_by))
+
+
+@dataclass(frozen=True)
+class EpochBlocks:
+    """Makes the blocks of one epoch: the prepared chunk, its training rows in the order of the epoch."""
+
+    maker: BlockMaker
+    epoch: int
+
+    def __call__(self, table: pa.Table, chunk: Chunk) -> Prepared:
+        """Prepare a chunk, and keep it for the next epoch."""
+        prepared = self.maker.prepare(table, chunk)
+        if self.maker.cache is not None:
+            arrays = to_arrays(prepared)
+            if arrays is not None:
+                self.maker.cache.put(self.maker.key(chunk), arrays)
+        return self._ordered(prepared, chunk)
+
+    def recall(self, chunk: Chunk) -> Prepared | None:
+        """Return the block of a chunk that was prepared before, without reading it; None when it is not kept."""
+        if self.maker.cache is None:
+            return None
+        arrays = self.maker.cache.get(self.maker.key(chunk))
+        return None if arrays is None else self._ordered(from_arrays(arrays), chunk)
+
+    def _ordered(self, prepared: Prepared, chunk: Chunk) -> Prepared:
+        order = row_order(
+            prepared.train.rows, seed=self.maker.splitter.seed, epoch=self.epoch, chunk=chunk.index
+        )
+        return Prepared(prepared.train.take(order), prepared.validation)

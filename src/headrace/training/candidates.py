@@ -130,6 +130,12 @@ def build(candidate: Candidate, *, seed: int, where: str = "models") -> BaseEsti
     return kind(**{key: tuple(v) if isinstance(v, list) else v for key, v in params.items()})
 
 
+def class_path(candidate: Candidate) -> str:
+    """Return where the class of a candidate is defined, which may be elsewhere than where it is imported from."""
+    kind = _import(candidate.estimator, "models")
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
 def _import(path: str, where: str) -> Any:
     module_name, _, name = path.rpartition(".")
     try:

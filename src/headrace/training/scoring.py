@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from sklearn.base import BaseEstimator
 
-    from headrace.training.blocks import Block, Matrix
+    from headrace.training.prepared import Block, Matrix
 
 SELECTED_BY = {
     "binary": "roc_auc",

@@ -5,42 +5,40 @@ from __future__ import annotations
 import copy
 import math
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headrace.engine.events import EpochScored
+from headrace.engine.commits import Form
+from headrace.engine.events import EpochScored, Note
 from headrace.engine.order import chunk_order
 from headrace.errors import RunError
-from headrace.training.blocks import Block
 from headrace.training.candidates import build, capabilities
+from headrace.training.checkpoint import Learner, dump_block, dump_learners, load_block, load_learners
+from headrace.training.prepared import Block
 from headrace.training.scoring import SELECTED_BY, dense_parts, goodness, kind_of, score_block
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from distributed import Future
     from sklearn.base import BaseEstimator
 
     from headrace.engine.passes import Reader
     from headrace.engine.source import Source
-    from headrace.training.blocks import BlockMaker, Prepared
+    from headrace.training.blocks import BlockMaker
     from headrace.training.candidates import Candidate
     from headrace.training.options import TrainOptions
+    from headrace.training.prepared import Prepared
 
 
-@dataclass(frozen=True)
-class Learner:
-    """One candidate on its way through the stream."""
+EPOCH = "epoch"
+"""Fact of the ledger: an epoch is done and scored."""
 
-    candidate: Candidate
-    estimator: BaseEstimator
-    seconds: float = 0.0
-    """Time spent in ``partial_fit``."""
-    failure: str = ""
-    """Why it was given up, if it was."""
+WRITTEN = ("best_epoch", "scores", "history", "seconds", "failure", "since_better")
+"""What the ledger holds of a candidate beside its weights."""
 
 
 @dataclass
@@ -138,21 +136,24 @@ def train(
     classes = maker.target.classes
     kind = kind_of(task, len(classes))
     metric = metric or SELECTED_BY[kind]
-    board = {candidate.name: Trained(candidate) for candidate in candidates}
-    chains = _chains(reader, candidates, seed=maker.splitter.seed)
-    active = frozenset(board)
+    form = _form(candidates)
+    board, learners, epoch, best = _begin(reader, candidates, form, seed=maker.splitter.seed)
     held: list[Future[Any]] = []
-    epoch = 0
-    while active and epoch < options.epochs:
+    for done in range(1, epoch + 1):
+        recalled = reader.recall(f"epoch {done}", source, form)
+        held = held or recalled
+    while learners and epoch < options.epochs:
         epoch += 1
+        active = frozenset(learner.candidate.name for learner in learners)
         chains, kept = reader.stream(
             source,
             chunk_order(len(source.chunks), seed=maker.splitter.seed, epoch=epoch),
-            partial(maker, epoch=epoch),
+            maker.for_epoch(epoch),
             partial(learn, classes=classes, active=active),
-            chains,
+            _chains(reader, learners),
             name=f"epoch {epoch}",
             keep=_validation_of if epoch == 1 else None,
+            form=form,
         )
         held = held or kept
         scoring = partial(_score, kind=kind, classes=classes, active=active)
@@ -160,14 +161,15 @@ def train(
         results: dict[str, tuple[Learner, dict[str, float]]] = {}
         for report in reader.client.gather(reports):
             results.update(report)
-        active = frozenset(
-            name
-            for name, (learner, scores) in results.items()
+        learners = [
+            learner
+            for name, (learner, scores) in sorted(results.items())
             if note_epoch(board[name], learner, scores, epoch, metric, options)
-        )
+        ]
         reader.emit(
             EpochScored(epoch, {name: goodness(scores, metric) for name, (_, scores) in results.items()})
         )
+        best = _commit_epoch(reader, board, learners, epoch, best)
     ranked = sorted(
         board.values(), key=lambda t: (t.estimator is None, -goodness(t.scores, metric), t.candidate.name)
     )
@@ -219,11 +221,83 @@ def _fit_rows(estimator: BaseEstimator, X: Any, block: Block, rows: slice, fixed
         estimator.partial_fit(X, block.y[rows], **fixed, **weight)
 
 
-def _chains(reader: Reader, candidates: Sequence[Candidate], *, seed: int) -> list[Future[Any]]:
-    """Deal the candidates to as many chains as there are threads; no result depends on how they are dealt."""
-    learners = [Learner(candidate, build(candidate, seed=seed)) for candidate in candidates]
+def _chains(reader: Reader, learners: Sequence[Learner]) -> list[Future[Any]]:
+    """Deal the learners to as many chains as there are threads; no result depends on how they are dealt."""
     chains = min(len(learners), reader.threads)
     return [reader.client.submit(tuple, learners[first::chains], pure=False) for first in range(chains)]
+
+
+def _form(candidates: Sequence[Candidate]) -> Form:
+    load = partial(load_learners, candidates={candidate.name: candidate for candidate in candidates})
+    return Form(dump_learners, load, _dump_held, load_block)
+
+
+def _dump_held(*blocks: Block) -> bytes:
+    return dump_block(concatenate(blocks))
+
+
+def _begin(
+    reader: Reader, candidates: Sequence[Candidate], form: Form, *, seed: int
+) -> tuple[dict[str, Trained], list[Learner], int, dict[str, bytes]]:
+    """Begin with unfitted learners, or after the last epoch that the ledger knows.
+
+    Returns
+    -------
+    board : dict of str to Trained
+    learners : list of Learner
+        Those that go on.
+    epoch : int
+        The last one that is done.
+    best : dict of str to bytes
+        The best weights of each candidate, as written.
+    """
+    board = {candidate.name: Trained(candidate) for candidate in candidates}
+    known = None if reader.ledger is None else reader.ledger.state.facts.get(EPOCH)
+    if known is None or reader.ledger is None:
+        fresh = [Learner(candidate, build(candidate, seed=seed)) for candidate in candidates]
+        return board, sorted(fresh, key=lambda learner: learner.candidate.name), 0, {}
+    pieces = {label: reader.ledger.read(payload) for label, payload in known.payloads.items()}
+    learners = form.load([pieces[label] for label in sorted(pieces) if label.startswith("learner")])
+    best = {label: piece for label, piece in pieces.items() if label.startswith("best")}
+    for (learner,) in (form.load([piece]) for piece in best.values()):
+        board[learner.candidate.name].estimator = learner.estimator
+    for name, entry in known.body["board"].items():
+        for attribute, value in entry.items():
+            setattr(board[name], attribute, value)
+    return board, list(learners), int(known.body["epoch"]), best
+
+
+def _commit_epoch(
+    reader: Reader,
+    board: Mapping[str, Trained],
+    learners: Sequence[Learner],
+    epoch: int,
+    best: Mapping[str, bytes],
+) -> dict[str, bytes]:
+    """Write down who goes on and the best weights of each candidate, and return the latter as written."""
+    if reader.ledger is None:
+        return {}
+    now = dict(best)
+    try:
+        going = {f"learner-{i:04}": piece for i, piece in enumerate(dump_learners(learners))}
+        for number, (name, trained) in enumerate(sorted(board.items())):
+            if trained.best_epoch == epoch and trained.estimator is not None:
+                (now[f"best-{number:04}"],) = dump_learners(
+                    [Learner(board[name].candidate, trained.estimator)]
+                )
+    except RunError as error:
+        reader.emit(Note(f"epoch {epoch} would be done again after a crash: {error}"))
+        return now
+    entries = {
+        name: {
+            key: value for key, value in asdict(replace(trained, estimator=None)).items() if key in WRITTEN
+        }
+        for name, trained in board.items()
+    }
+    reader.ledger.append(
+        EPOCH, {"epoch": epoch, "board": entries}, {**going, **now}, frees=[f"epoch {epoch}"]
+    )
+    return now
 
 
 def _validation_of(prepared: Prepared) -> Block:

@@ -1,0 +1,134 @@
+"""Learners and blocks as bytes, without loss and without pickle: what a run needs to go on where it was."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from headrace.errors import RunError
+from headrace.training.candidates import class_path
+from headrace.training.prepared import Block
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sklearn.base import BaseEstimator
+
+    from headrace.training.candidates import Candidate
+
+# Beyond what skops itself trusts; state of estimators between two calls of partial_fit.
+TRUSTED = (
+    "numpy.dtype",
+    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
+    "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
+)
+
+
+@dataclass(frozen=True)
+class Learner:
+    """One candidate on its way through the stream."""
+
+    candidate: Candidate
+    estimator: BaseEstimator
+    seconds: float = 0.0
+    """Time spent in ``partial_fit``."""
+    failure: str = ""
+    """Why it was given up, if it was."""
+
+
+def dump_estimator(estimator: BaseEstimator) -> bytes:
+    """Write an estimator with all its state, private state and random generator included.
+
+    Raises
+    ------
+    RunError
+        When it holds what skops cannot write, or what `load_estimator` would refuse.
+    """
+    import skops.io
+
+    name = _path(estimator)
+    try:
+        written: bytes = skops.io.dumps(estimator)
+        refused = set(skops.io.get_untrusted_types(data=written)) - {*TRUSTED, name}
+    except Exception as error:  # whatever an estimator raises while it is taken apart
+        raise RunError(f"cannot be written as skops: {error}", where=name) from error
+    if refused:
+        raise RunError(f"holds types that are not trusted: {', '.join(sorted(refused))}", where=name)
+    return written
+
+
+def load_estimator(data: bytes, name: str) -> Any:
+    """Rebuild from `dump_estimator`; trusted are our own list and the class that the workflow names.
+
+    Raises
+    ------
+    RunError
+        When it names another type, or is damaged.
+    """
+    import skops.io
+
+    try:
+        return skops.io.loads(data, trusted=[*TRUSTED, name])
+    except Exception as error:  # a hostile file can make the parser fail in any way
+        raise RunError(f"cannot be loaded: {type(error).__name__}: {error}", where=name) from error
+
+
+def _path(estimator: object) -> str:
+    return f"{type(estimator).__module__}.{type(estimator).__qualname__}"
+
+
+def dump_block(block: Block) -> bytes:
+    """Write a block as a numpy archive of plain arrays."""
+    arrays: dict[str, Any] = {}
+    if isinstance(block.X, np.ndarray):
+        arrays["X"] = block.X
+    else:
+        arrays |= {
+            "data": block.X.data,
+            "indices": block.X.indices,
+            "indptr": block.X.indptr,
+            "shape": np.asarray(block.X.shape),
+        }
+    arrays |= {name: held for name, held in (("y", block.y), ("weight", block.weight)) if held is not None}
+    target = io.BytesIO()
+    np.savez(target, allow_pickle=False, **arrays)
+    return target.getvalue()
+
+
+def load_block(data: bytes) -> Block:
+    """Rebuild from `dump_block`; nothing is unpickled."""
+    from scipy import sparse
+
+    with np.load(io.BytesIO(data), allow_pickle=False) as held:
+        arrays = {name: held[name] for name in held.files}
+    X = arrays.get("X")
+    if X is None:
+        parts = (arrays["data"], arrays["indices"], arrays["indptr"])
+        X = sparse.csr_matrix(parts, shape=tuple(arrays["shape"].tolist()))
+    return Block(X, arrays.get("y"), arrays.get("weight"))
+
+
+def dump_learners(learners: Sequence[Learner]) -> list[bytes]:
+    """Write learners, one piece each: a line of JSON, then the estimator."""
+    return [
+        json.dumps({"name": each.candidate.name, "seconds": each.seconds, "failure": each.failure}).encode()
+        + b"\n"
+        + dump_estimator(each.estimator)
+        for each in learners
+    ]
+
+
+def load_learners(pieces: Sequence[bytes], candidates: Mapping[str, Candidate]) -> tuple[Learner, ...]:
+    """Rebuild from `dump_learners`; estimators are of the classes that the workflow names."""
+    learners = []
+    for piece in pieces:
+        head, _, estimator = piece.partition(b"\n")
+        said = json.loads(head)
+        candidate = candidates[said["name"]]
+        fitted = load_estimator(estimator, class_path(candidate))
+        learners.append(Learner(candidate, fitted, said["seconds"], said["failure"]))
+    return tuple(learners)

@@ -1,0 +1,108 @@
+"""One process a run: refused while its holder lives, here or elsewhere; followed when it is dead."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from headrace.engine.lease import Holder, Lease, read_holder
+from headrace.errors import InputError, RunError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BEAT = 0.05
+HOLD = """
+import sys, time
+from headrace.engine.lease import Lease
+lease = Lease(sys.argv[1])
+print("held", flush=True)
+time.sleep(60)
+"""
+
+
+def held_by(place: Path, holder: Holder) -> None:
+    (place / "lease.json").write_text(json.dumps(asdict(holder)))
+
+
+def test_a_second_one_is_refused_until_the_first_closes(tmp_path: Path) -> None:
+    with Lease(str(tmp_path), beat_seconds=BEAT) as lease:
+        with pytest.raises(InputError, match=f"process {os.getpid()} on .* is working on this run"):
+            Lease(str(tmp_path), beat_seconds=BEAT)
+        lease.check()
+    assert not (tmp_path / "lease.json").exists()
+    Lease(str(tmp_path), beat_seconds=BEAT).close()
+    assert not [thread for thread in threading.enumerate() if thread.name == "headrace-lease"]
+
+
+def test_it_beats(tmp_path: Path) -> None:
+    with Lease(str(tmp_path), beat_seconds=BEAT):
+        time.sleep(10 * BEAT)
+        holder = read_holder(str(tmp_path / "lease.json"))
+        assert holder is not None
+        assert holder.beat >= 2
+
+
+def test_a_killed_process_is_followed_at_once(tmp_path: Path) -> None:
+    process = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    with pytest.raises(InputError, match=f"process {process.pid} "):
+        Lease(str(tmp_path))
+    process.kill()
+    # Not waited for: a zombie is dead.
+    time.sleep(0.3)
+    Lease(str(tmp_path)).close()
+    process.communicate()
+
+
+def test_a_number_that_was_given_to_another_process_is_no_holder(tmp_path: Path) -> None:
+    held_by(tmp_path, replace(Holder.this_process(), owner="old", started=1.0))
+    Lease(str(tmp_path), beat_seconds=BEAT).close()
+
+
+def test_a_holder_elsewhere_lives_while_its_beat_changes(tmp_path: Path) -> None:
+    far = replace(Holder.this_process(), owner="far", host="elsewhere/boot", pid=1)
+    stop = threading.Event()
+
+    def beat() -> None:
+        number = 0
+        while not stop.wait(BEAT):
+            number += 1
+            aside = tmp_path / "aside"
+            aside.write_text(json.dumps(asdict(replace(far, beat=number))))
+            aside.replace(tmp_path / "lease.json")
+
+    held_by(tmp_path, far)
+    thread = threading.Thread(target=beat)
+    thread.start()
+    try:
+        with pytest.raises(InputError, match="on elsewhere is working"):
+            Lease(str(tmp_path), beat_seconds=0.2)
+    finally:
+        stop.set()
+        thread.join()
+    Lease(str(tmp_path), beat_seconds=BEAT).close()
+
+
+def test_who_was_taken_over_says_so_and_leaves_the_lease_alone(tmp_path: Path) -> None:
+    lease = Lease(str(tmp_path), beat_seconds=60.0)
+    other = replace(Holder.this_process(), owner="other")
+    held_by(tmp_path, other)
+    with pytest.raises(RunError, match="has taken this run over"):
+        lease.check()
+    lease.close()
+    assert read_holder(str(tmp_path / "lease.json")) == other
+
+
+def test_a_lease_that_cannot_be_read_holds_nothing(tmp_path: Path) -> None:
+    (tmp_path / "lease.json").write_text("{")
+    Lease(str(tmp_path), beat_seconds=BEAT).close()
