@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from headrace.data.features import apply_function
-from headrace.data.reading import ReadCount, last_kept, last_read
+from headrace.data.reading import ReadCount, last_kept, last_read, read_chunk
 from headrace.engine.memory import peak_resident_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    import pandas as pd
 
     from headrace.data.dataset import Chunk, Dataset
 
@@ -31,8 +33,21 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Part:
-    """One partition of the upstream, not yet read: its own small Dask graph."""
+class ChunkPart:
+    """One chunk, not yet read: what its partition of the Dask DataFrame holds, without the way through pandas."""
+
+    chunk: Chunk
+    schema: pa.Schema
+    columns: tuple[str, ...]
+
+    def read(self) -> pa.Table:
+        """Decode the chunk in this thread."""
+        return read_chunk(self.chunk, self.schema, self.columns, dictionary=True)
+
+
+@dataclass(frozen=True)
+class FramePart:
+    """One partition of the Dask DataFrame, not yet read: its own small graph."""
 
     graph: dict[Any, Any]
     key: Any
@@ -49,12 +64,42 @@ class Part:
 class Source:
     """The chunks of a dataset as parts to which a pass attaches its work."""
 
+    dataset: Dataset
+    columns: tuple[str, ...]
+    """Columns that are read."""
+    features: str | None
+    """Feature function, applied to each partition."""
     chunks: tuple[Chunk, ...]
     schema: pa.Schema
     """Columns as a pass sees them, after feature functions."""
     bytes: int
     """Compressed bytes of the columns that are read."""
-    parts: tuple[Part, ...]
+
+    @cached_property
+    def parts(self) -> tuple[ChunkPart | FramePart, ...]:
+        """The partitions of the Dask DataFrame of these columns.
+
+        Without a feature function they are the chunks themselves, and are read as such: that spares each worker two
+        seconds of loading dask.dataframe. ``tests/test_fast_paths.py`` holds both ways equal.
+        """
+        if self.features is None:
+            return tuple(ChunkPart(chunk, self.dataset.schema, self.columns) for chunk in self.chunks)
+        return self.frame_parts()
+
+    def frame_parts(self) -> tuple[FramePart, ...]:
+        """Cut the Dask DataFrame, with the feature function if there is one, into one part per chunk."""
+        frame = self.dataset.to_dask(self.columns, dictionary=self.features is None)
+        if self.features:
+            meta = _transformed(self.dataset, self.columns, self.features)
+            frame = frame.map_partitions(apply_function, self.features, meta=meta)
+        fused = frame.optimize(fuse=True)
+        graph = dict(fused.__dask_graph__())
+        keys = fused.__dask_keys__()
+        # A fused partition is a single task: giving each its own graph keeps what is sent linear in the chunks.
+        return tuple(
+            FramePart(graph if graph[key].dependencies else {key: graph[key]}, key)
+            for key in (keys[chunk.index] for chunk in self.chunks)
+        )
 
     @property
     def rows(self) -> int:
@@ -93,25 +138,24 @@ def source_of(
     chunks : sequence of Chunk, optional
         Those of the dataset that are read; all by default.
     """
-    frame = dataset.to_dask(columns, dictionary=features is None)
+    dataset.check_columns(columns)
     if features:
-        meta = apply_function(dataset.head(5)[list(columns)], features).iloc[:0]
-        frame = frame.map_partitions(apply_function, features, meta=meta)
+        meta = _transformed(dataset, columns, features)
         schema = pa.Schema.from_pandas(meta, preserve_index=False).remove_metadata()
     else:
         schema = pa.schema([dataset.schema.field(name) for name in columns])
-    fused = frame.optimize(fuse=True)
-    graph = dict(fused.__dask_graph__())
-    # A fused partition is a single task: giving each its own graph keeps what is sent linear in the chunks.
-    parts = tuple(
-        Part(graph if graph[key].dependencies else {key: graph[key]}, key) for key in fused.__dask_keys__()
-    )
     read = tuple(dataset.chunks if chunks is None else chunks)
-    size = dataset.column_bytes(columns, read)
-    return Source(chunks=read, schema=schema, bytes=size, parts=tuple(parts[chunk.index] for chunk in read))
+    return Source(dataset, tuple(columns), features, read, schema, dataset.column_bytes(columns, read))
 
 
-def _apply(part: Part, chunk: Chunk, function: Callable[[pa.Table, Chunk], Any]) -> tuple[Any, Reading]:
+def _transformed(dataset: Dataset, columns: Sequence[str], features: str) -> pd.DataFrame:
+    """Apply a feature function to a few rows and keep none, to know the columns that it makes."""
+    return apply_function(dataset.head(5)[list(columns)], features).iloc[:0]
+
+
+def _apply(
+    part: ChunkPart | FramePart, chunk: Chunk, function: Callable[[pa.Table, Chunk], Any]
+) -> tuple[Any, Reading]:
     from distributed import get_worker
 
     recall = getattr(function, "recall", None)

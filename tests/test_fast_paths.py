@@ -1,0 +1,59 @@
+"""The fast-path law: a path that skips work whose result is known gives what the plain path gives."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from headrace.data.dataset import Dataset
+from headrace.engine.source import source_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MOMENT = np.datetime64("2026-01-01", "ms")
+
+
+def table_of(rows: int, seed: int) -> pa.Table:
+    rng = np.random.default_rng(seed)
+    x = pa.array(rng.normal(size=rows), mask=rng.random(rows) < 0.2)
+    return pa.table(
+        {
+            "x": x,
+            "n": rng.integers(-5, 5, rows).astype(np.int16),
+            "word": pa.array(rng.choice(["a", "b", "日本", ""], rows), mask=rng.random(rows) < 0.1),
+            "flag": rng.random(rows) < 0.5,
+            "when": MOMENT + rng.integers(0, 10**9, rows).astype("timedelta64[ms]"),
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("fast")
+
+
+@given(
+    rows=st.lists(st.integers(1, 60), min_size=1, max_size=4), seed=st.integers(0, 10**6), where=st.booleans()
+)
+@settings(max_examples=15, deadline=None)
+def test_a_chunk_read_directly_is_its_partition_of_the_dask_dataframe(
+    rows: list[int], seed: int, where: bool, place: Path
+) -> None:
+    directory = place / f"{seed}-{len(list(place.iterdir()))}"
+    directory.mkdir()
+    for number, count in enumerate(rows):
+        pq.write_table(table_of(count, seed + number), directory / f"{number}.parquet", row_group_size=17)
+    dataset = Dataset(str(directory), where="x > 0 and n < 4" if where else None)
+    source = source_of(dataset, ["word", "x", "when", "flag", "n"])
+    for direct, frame in zip(source.parts, source.frame_parts(), strict=True):
+        expected = frame.read()
+        got = direct.read()
+        assert got.schema.equals(expected.schema)
+        assert got.equals(expected)
