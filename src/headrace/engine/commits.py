@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -154,3 +155,26 @@ class Commits:
         with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1TB"}):
             future: Future[Any] = self.client.submit(load, content, pure=False)
         return future
+
+
+class Arrivals:
+    """Futures in the order in which they end."""
+
+    def __init__(self) -> None:
+        self._pending: set[Future[Any]] = set()
+        self._ended: deque[Future[Any]] = deque()
+
+    def add(self, future: Future[Any]) -> None:
+        """Wait for one more."""
+        self._pending.add(future)
+
+    def take(self) -> Future[Any]:
+        """Return one that has ended, well or not; there must be one to wait for."""
+        from distributed import wait
+
+        if not self._ended:
+            assert self._pending, "a pass waits only while something is under way"
+            done = wait(list(self._pending), return_when="FIRST_COMPLETED").done
+            self._pending -= done
+            self._ended.extend(done)
+        return self._ended.popleft()

@@ -10,7 +10,7 @@ from dataclasses import replace
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from headrace.engine.commits import Commits, PassRecord
+from headrace.engine.commits import Arrivals, Commits, PassRecord
 from headrace.engine.events import ChunkDone, Note, PassEnded, PassStarted
 from headrace.errors import RowsLostError, RunError
 
@@ -90,8 +90,6 @@ class Reader:
         RunError
             When a chunk cannot be processed.
         """
-        from distributed import as_completed
-
         commits = Commits(self.client, self.ledger, form, name)
         with self._recorded(name, source) as record:
             known = commits.known()
@@ -105,7 +103,7 @@ class Reader:
                     levels[int(label.removeprefix("level-"))] = commits.root(commits.pieces(known, [label]))
             waiting = iter(range(start, len(source.chunks)))
             unmerged: deque[Future[Any]] = deque()
-            arrivals = as_completed(with_results=True)
+            arrivals = Arrivals()
             committed, counted, merged, in_flight = replace(record), dict[int, Any](), start, 0
             indices: dict[Any, int] = {}
             saving: dict[Any, int] | None = None
@@ -140,7 +138,8 @@ class Reader:
                             arrivals.add(dump)
                 if saving is None and not in_flight and merged == len(source.chunks):
                     break
-                future, result = next(arrivals)
+                future = arrivals.take()
+                result = future.result()
                 if future.key in indices:
                     index = indices.pop(future.key)
                     in_flight -= 1
