@@ -199,7 +199,7 @@ def _counted(kind: Kind, array: pa.Array, groups: Groups, nulls: list[int]) -> l
     for (present, counts), absent in zip(groups.tally(codes, width), nulls, strict=True):
         if absent:  # they were counted as the lowest value
             counts = counts - absent * (present == 0)  # noqa: PLW2901 - the loop's own array
-            present, counts = present[counts > 0], counts[counts > 0]  # noqa: PLW2901
+            present, counts = present[counts > 0], counts[counts > 0]  # noqa: PLW2901 - as above
         if not len(present):
             found.append(replace(ColumnSummary.empty(kind), rows=absent, nulls=absent))
             continue

@@ -76,7 +76,7 @@ def file_url(filesystem: Any, path: str) -> str:
 def _list(filesystem: Any, path: str) -> tuple[str, dict[str, Any]]:
     """Return the root and the files below it with what the storage tells about each."""
     if has_magic(path) and not filesystem.exists(path):
-        root = path[: re.search(r"[*?\[]", path).start()].rpartition("/")[0]  # type: ignore[union-attr] # has_magic
+        root = path[: re.search(r"[*?\[]", path).start()].rpartition("/")[0]  # type: ignore[union-attr] # has_magic: one is there
         details: dict[str, Any] = {}
         for name, info in filesystem.glob(path, detail=True).items():
             details |= {name: info} if info["type"] == "file" else filesystem.find(name, detail=True)

@@ -199,7 +199,7 @@ def _read_metadata(filesystem: Any, file: Listed) -> pq.FileMetaData:
 def _parse(metadata: pq.FileMetaData, path: str) -> Footer:
     try:
         schema = metadata.schema.to_arrow_schema()
-    except (pa.ArrowException, NotImplementedError) as error:
+    except (pa.ArrowException, NotImplementedError) as error:  # Arrow raises it for types it has not
         raise DataError(f"has a schema that Arrow cannot read ({error})", where=path) from error
     for name, times in Counter(schema.names).items():
         if times > 1:

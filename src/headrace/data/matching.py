@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -53,16 +54,16 @@ class Span:
 Spans = Callable[[str], Span]
 
 
-class Matcher:
+class Matcher(ABC):
     """A condition that can be asked of rows and of row groups."""
 
+    @abstractmethod
     def mask(self, table: pa.Table) -> pa.ChunkedArray:
         """Say for each row whether the condition holds; null where that is unknown."""
-        raise NotImplementedError
 
+    @abstractmethod
     def outcomes(self, spans: Spans) -> int:
         """Say what the condition can be for the rows of a row group; never less than what it is for one of them."""
-        raise NotImplementedError
 
     def may_hold(self, spans: Spans) -> bool:
         """Whether a row of the row group can fulfil the condition."""
@@ -122,9 +123,9 @@ class _Leaf(Matcher):
             return self.test(array.dictionary).take(array.indices)
         return self.test(array)
 
+    @abstractmethod
     def test(self, values: pa.Array) -> pa.Array:
         """Say for each value whether the condition holds."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)

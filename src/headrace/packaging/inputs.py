@@ -207,7 +207,7 @@ def _array(values: Any, name: str) -> pa.Array | pa.ChunkedArray:
 
 def _mixed(values: Any, name: str) -> pa.Array:
     """Read values of several types: as text when one is text, else as floats."""
-    kept = [None if value is None or value != value else value for value in values]  # noqa: PLR0124 - NaN
+    kept = [None if value is None or value != value else value for value in values]  # noqa: PLR0124 - only NaN differs from itself
     if any(isinstance(value, str) for value in kept):
         for value in kept:
             if value is not None and not isinstance(value, (str, int, np.integer)):
