@@ -43,7 +43,7 @@ demo: $(VENV)/.dev ## From sample data to a model and its report, in a few minut
 test: lint types tests ## Style, types and tests: what has to pass before a change goes in
 
 test-all: lint types $(VENV)/.dev ## The same with the slow tests and those at scale
-	$(BIN)/pytest -m "" -n $(WORKERS) --dist loadfile $(TESTS)
+	HEADRACE_EXAMPLES=new $(BIN)/pytest -m "" -n $(WORKERS) --dist loadfile $(TESTS)
 
 tests: $(VENV)/.dev ## The tests alone
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile $(TESTS)

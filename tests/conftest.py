@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from headrace.cluster.config import ClusterFile
 
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
 
 # One thread in BLAS, as on workers: read by the libraries when they are loaded.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+# `make test` draws the same examples each time, so that a change is judged by what it changed; `make test-all` draws
+# new ones.
+settings.register_profile("same", derandomize=True, deadline=None)
+settings.register_profile("new", deadline=None, print_blob=True)
+settings.load_profile(os.environ.get("HEADRACE_EXAMPLES", "same"))
 
 
 @pytest.fixture(scope="session", autouse=True)
