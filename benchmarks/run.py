@@ -49,27 +49,33 @@ def main():
         given.rows if given.rows <= DASK_ML_ROWS else max(few, DASK_ML_ROWS) if few <= DASK_ML_ROWS else few
     )
     plan = [
-        ("profile_arrow", given.rows, ""),
-        ("profile_headrace", given.rows, ""),
-        ("profile_duckdb", given.rows, "duckdb"),
-        ("fit_headrace", few, ""),
-        ("fit_headrace", given.rows, ""),
-        ("fit_sklearn", given.rows, ""),
-        ("fit_dask_ml", some, "dask_ml"),
-        ("fit_ray", some, "ray"),
-        ("fit_spark", some, "pyspark"),
+        ("profile_arrow", given.rows, given.workers, ""),
+        ("profile_headrace", given.rows, given.workers, ""),
+        ("profile_duckdb", given.rows, given.workers, "duckdb"),
+        ("page_headrace", given.rows, given.workers, ""),
+        ("page_ydata", given.rows, given.workers, "ydata_profiling"),
+        ("fit_headrace", few, given.workers, ""),
+        ("fit_headrace", given.rows, 1, ""),
+        ("fit_headrace", given.rows, given.workers, ""),
+        ("fit_sklearn", given.rows, given.workers, ""),
+        ("folds_headrace", few, given.workers, ""),
+        ("folds_sklearn", few, given.workers, ""),
+        ("fit_dask_ml", some, given.workers, "dask_ml"),
+        ("fit_ray", some, given.workers, "ray"),
+        ("fit_spark", some, given.workers, "pyspark"),
     ]
     results = []
-    for name, rows, needs in plan:
-        print(f"{name} on {rows:,} rows", end=" ", flush=True, file=sys.stderr)
-        result = measure(name, data_of(rows), workers=given.workers, limit=given.limit, needs=needs)
+    for name, rows, workers, needs in plan:
+        print(f"{name} on {rows:,} rows, workers {workers}", end=" ", flush=True, file=sys.stderr)
+        result = measure(name, data_of(rows), workers=workers, limit=given.limit, needs=needs)
         said = (
             f"{result.seconds:.2f} s, {result.peak / 2**20:,.0f} MiB"
             if result.status == "ok"
             else result.error
         )
         print(f"{result.status} {said}", file=sys.stderr)
-        results.append({"asked_rows": rows, **asdict(result), "rows_per_second": round(result.rate)})
+        row = {"asked_rows": rows, "workers": workers, **asdict(result)}
+        results.append({**row, "rows_per_second": round(result.rate)})
     document = {"rows": given.rows, "workers": given.workers, "machine": machine(), "results": results}
     given.out.mkdir(parents=True, exist_ok=True)
     (given.out / "results.json").write_text(json.dumps(document, indent=1) + "\n")

@@ -9,9 +9,10 @@ from __future__ import annotations
 import ast
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 import grimp
+import yaml
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -23,7 +24,7 @@ BEGIN, END = "<!-- map: written by docs/generate.py -->", "<!-- end of map -->"
 
 SECTIONS = (
     ("Ground that all stand on", ("errors", "options", "optionfile")),
-    ("Where bytes come from", ("data",)),
+    ("Where bytes come from", ("data", "ingesting")),
     ("The mathematics: pure, no files, no Dask", ("accumulators",)),
     ("How everything is read once", ("engine",)),
     ("The stages", ("profiling", "preparation", "training", "evaluation", "packaging")),
@@ -88,6 +89,94 @@ def with_map(page: str) -> str:
     return f"{before}{module_map()}{after}"
 
 
+def preprocessing() -> str:
+    """Return the page of all that may stand under ``prepare:``, one line for each way, from the schema of the options."""
+    lines = [
+        "# Preprocessing",
+        "",
+        "Written from the schema: each line may stand in a workflow file, and what is not there is as by default. A key of `numeric`,",
+        "`categorical` or `datetime` may also stand under `columns: {NAME: {...}}`, for one column.",
+    ]
+    for section, model in option_classes().items():
+        lines += [
+            "",
+            f"## {section}",
+            "",
+            (model.__doc__ or "").partition("\n")[0],
+            "",
+            "| example | what it does |",
+            "|---|---|",
+        ]
+        for key, field in model.model_fields.items():
+            if section == "prepare" and key in {"numeric", "categorical", "datetime"}:
+                continue
+            for value, words in ways(key, field):
+                written = yaml.safe_dump(
+                    {key: value}, default_flow_style=True, width=1000, sort_keys=False
+                ).strip()
+                whole = f"prepare: {written if section == 'prepare' else f'{{{section}: {written}}}'}"
+                default = " (default)" if value == field.default else ""
+                lines.append(f"| `{whole}` | {words or field.description}{default} |")
+    return "\n".join([*lines, ""])
+
+
+def option_classes() -> dict[str, Any]:
+    """Return the options of preparation by section."""
+    from headrace.preparation.options import (
+        CategoricalOptions,
+        DatetimeOptions,
+        NumericOptions,
+        PrepareOptions,
+    )
+
+    return {
+        "prepare": PrepareOptions,
+        "numeric": NumericOptions,
+        "categorical": CategoricalOptions,
+        "datetime": DatetimeOptions,
+    }
+
+
+def ways(key: str, field: Any) -> Iterator[tuple[Any, str]]:
+    """Yield the values that a key may have, one of each sort, with words where they say more than the key's."""
+    from headrace.preparation.meanings import MEANINGS
+
+    models = [] if field.examples else list(_models(field.annotation))
+    words = [] if field.examples else _words(field.annotation)
+    for value in words:
+        yield value, MEANINGS.get(key, {}).get(value, "")
+    for model in models:
+        if "method" in model.model_fields:
+            defaults = {
+                key: item.default for key, item in model.model_fields.items() if not item.is_required()
+            }
+            for method in _words(model.model_fields["method"].annotation):
+                yield {"method": method, **defaults}, (model.__doc__ or "").partition("\n")[0]
+    shown = field.examples or ([] if words or models or field.default is None else [field.default])
+    for value in shown:
+        said = {
+            name: MEANINGS[name][value[name]]
+            for name in ("by", "method")
+            if isinstance(value, dict) and name in value
+        }
+        yield value, " ".join(said.values())
+
+
+def _models(annotation: Any) -> Iterator[Any]:
+    if hasattr(annotation, "model_fields"):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _models(part)
+
+
+def _words(annotation: Any) -> list[str]:
+    if get_origin(annotation) is Literal:
+        return list(get_args(annotation))
+    if get_origin(annotation) is tuple or get_origin(annotation) is dict:
+        return []
+    return [word for part in get_args(annotation) for word in _words(part)]
+
+
 def write_reference(directory: Path) -> None:
     """Write one page for each section, from the docstrings."""
     directory.mkdir(exist_ok=True)
@@ -108,6 +197,8 @@ def write_reference(directory: Path) -> None:
                 continue
             lines += [f"## {name}", "", "```{eval-rst}", f".. automodule:: {name}", "   :members:", "```", ""]
         (directory / f"{page}.md").write_text("\n".join(lines))
+    (directory / "preprocessing.md").write_text(preprocessing())
+    index.append("preprocessing")
     (directory / "index.md").write_text("\n".join([*index, "```", ""]))
 
 

@@ -91,8 +91,8 @@ def test_a_run_leaves_every_document_of_the_contract(done: tuple[Path, RunResult
     run = read(result, "run.json")
     assert run["status"] == "passed"
     assert run["rows"] == ROWS
-    assert run["data_passes"] == {"planned": 4, "done": 4}
-    assert [each["rows"] for each in run["passes"]] == [ROWS] * 4
+    assert run["data_passes"] == {"planned": 5, "done": 5}
+    assert [each["rows"] for each in run["passes"]] == [ROWS] * 5
     assert run["best"]["metrics"]["roc_auc"]["low"] < run["best"]["metrics"]["roc_auc"]["value"]
     assert run["model_sha256"] == read(result, "model/manifest.json")["model_sha256"]
     assert {"seconds", "seed", "versions", "bytes_read", "peak_rss_bytes", "chunks"} <= run.keys()
@@ -313,7 +313,7 @@ def test_later_epochs_and_runs_take_prepared_blocks_from_disk_and_end_with_the_s
     assert all(size > 0 for size in bytes_of["without"])
     assert bytes_of["first"][0] > 0 == bytes_of["first"][1]
     assert set(bytes_of["second"]) == {0}
-    assert [each["rows"] for each in second.run["passes"]] == [ROWS] * 5
+    assert [each["rows"] for each in second.run["passes"]] == [ROWS] * 6
 
 
 def test_blocks_of_other_data_preparation_or_split_are_not_taken(in_tmp: Path) -> None:

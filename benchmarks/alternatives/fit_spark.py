@@ -14,6 +14,9 @@ def main():
     session = (
         SparkSession.builder.master(f"local[{given.workers}]")
         .config("spark.driver.memory", "8g")
+        .config("spark.driver.host", "127.0.0.1")
+        .config("spark.ui.enabled", "false")
+        .config("spark.sql.shuffle.partitions", str(given.workers))
         .getOrCreate()
     )
     filled = [f"{name}_filled" for name in NUMERIC]

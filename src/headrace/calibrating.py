@@ -10,14 +10,14 @@ import numpy as np
 
 from headrace.data.reading import last_kept, last_read
 from headrace.engine.order import PARTS
-from headrace.opening import read_target
-from headrace.preparation.fitted import fit_preparation
-from headrace.profiling.measure import merged
+from headrace.opening import preparation_finders, read_target
 from headrace.profiling.profile import profile_table
-from headrace.stages import make_blocks
+from headrace.profiling.survey import Survey, look
+from headrace.selecting import Selector
 from headrace.training.candidates import build, candidates_of
 from headrace.training.checkpoint import Learner
-from headrace.training.streaming import learn
+from headrace.training.learning import learn
+from headrace.training.routes import is_direct
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -57,7 +57,10 @@ class Rates:
             "epoch": max((prepared + self.learn) / slots, self.slowest),
             "test": prepared / slots,
         }
-        passes = [replace(each, seconds=each.rows * seconds[each.name.split()[0]]) for each in plan.passes]
+        passes = [
+            replace(each, seconds=each.rows * seconds["epoch" if "epoch" in each.name else each.name])
+            for each in plan.passes
+        ]
         return replace(plan, passes=tuple(passes))
 
 
@@ -83,26 +86,32 @@ def calibrate(workflow: WorkflowFile, opened: Opened) -> Rates:
     clock = _Clock()
     table, chunk, decode = _sample(opened, clock)
     rows = max(1, table.num_rows)
-    parts = opened.splitter.parts(table, chunk)
+    # Few rows are not dealt to folds: one preparation and one fold are timed, and the others count as much.
+    folds = len(opened.splitter.folds.folds) if opened.splitter.folds else 1
+    splitter = replace(opened.splitter, folds=None, validation=opened.splitter.validation or 1 / (folds + 1))
+    opened = replace(opened, splitter=splitter)
+    parts = splitter.parts(table, chunk)
     profiles = profile_table(table, target=workflow.problem.target, part=parts, parts=PARTS)
+    findings = look(table, chunk, preparation_finders(workflow, opened))
     profiled = clock.lap()
-    target = read_target(workflow, opened, merged(profiles), profiles["train"])
-    preparation = fit_preparation(profiles["train"], workflow.prepare, features=opened.features)
-    maker = make_blocks(opened, preparation, target, profiles["validation"])
+    target = read_target(workflow, opened, Survey(profiles).whole, profiles["train"])
+    maker = Selector(workflow, opened, profiles, target, findings=findings).maker([workflow.prepare])
     clock.lap()
     block = maker.for_epoch(1)(table, chunk)
     prepared = clock.lap()
     seconds = []
     for candidate in candidates_of(workflow.models, task=workflow.problem.task):
+        if is_direct(candidate.estimator):  # its sums take less than preparing the rows
+            continue
         learner = Learner(candidate, build(candidate, seed=workflow.seed))
         clock.lap()
-        learn((learner,), block, classes=target.classes, active=frozenset([candidate.name]))
+        learn((learner,), block, classes=target.classes)
         seconds.append(clock.lap())
     return Rates(
         decode=decode,
         profile=profiled / rows,
-        prepare=prepared / rows,
-        learn=sum(seconds) / rows,
+        prepare=prepared / rows * (1 if getattr(workflow.validation, "shared_preparation", False) else folds),
+        learn=folds * sum(seconds) / rows,
         slowest=max(seconds, default=0.0) / rows,
     )
 

@@ -13,9 +13,14 @@ import pyarrow as pa
 from headrace.data.dataset import Dataset
 from headrace.engine.plan import STORED_BYTES, Reads, make_plan
 from headrace.engine.source import source_of
+from headrace.engine.splits import Splitter
 from headrace.errors import DataError, WorkflowError
-from headrace.profiling.measure import Splitter
+from headrace.folding import folds_of
+from headrace.preparation.needs import finders_of
+from headrace.profiling.findings import columns_looked_at
 from headrace.training.blocks import Target
+from headrace.training.routes import passes_of
+from headrace.training.search import most_preparations, rounds_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -23,6 +28,7 @@ if TYPE_CHECKING:
     from headrace.data.dataset import Chunk
     from headrace.engine.plan import Plan
     from headrace.engine.source import Source
+    from headrace.preparation.needs import PreparationFinder
     from headrace.profiling.profile import Profile
     from headrace.workflow import WorkflowFile
 
@@ -71,18 +77,24 @@ def open_data(workflow: WorkflowFile, memory: int) -> Opened:
     target = workflow.problem.target
     _require(names, {"problem.target": [target], "data.time": [data.time], "data.weight": [data.weight]})
     _require([*names, *raw], {"data.drop": data.drop})
+    folded, split = workflow.validation, data.split
+    keys = {
+        "validation.key": getattr(folded, "key", None),
+        "data.split.key": split.key if split.kind == "group" else None,
+    }
+    _require(names, {key: [name] for key, name in keys.items()})
     _require(names, {"evaluate.slices": evaluate.slices, "checks.expect": workflow.checks.expect})
+    _require(names, {"checks.unique": [name for key in workflow.checks.unique for name in key]})
     if data.time is not None and not _tells_time(whole.schema.field(data.time).type):
         raise WorkflowError(
             f"column {data.time!r} is {whole.schema.field(data.time).type}, not a date or a timestamp",
             where="data.time",
             mend="name a column of times",
         )
-    aside = {target, data.time, data.weight, *data.drop}
+    aside = {target, data.time, data.weight, *data.drop, *keys.values()}
     features = tuple(name for name in names if name not in aside)
     if not features:
         raise WorkflowError("no column is left as a feature", where="data.drop", mend="drop fewer columns")
-    split = data.split
     by_time = split.kind == "time"
     training, testing = dataset.chunks, dataset.chunks
     if split.kind == "time" and data.time is not None and data.time in raw and function is None:
@@ -97,12 +109,17 @@ def open_data(workflow: WorkflowFile, memory: int) -> Opened:
     splitter = Splitter(
         seed=workflow.seed,
         test=0.0 if split.kind == "time" else split.test,
-        validation=split.validation,
+        validation=split.validation if folded.kind == "holdout" else 0.0,
         time=data.time if by_time else None,
         test_from=split.test_from if split.kind == "time" else None,
+        group=split.key if split.kind == "group" else None,
+        folds=folds_of(workflow, whole, training, made=function is not None),
     )
-    used = [*features, *_given(target, data.weight, splitter.time)]
-    profiled = _ordered(names, {*used, *_given(data.time), *evaluate.slices, *workflow.checks.expect})
+    used = [*features, *_given(target, data.weight), *splitter.columns]
+    looked_at = columns_looked_at(workflow.checks, whole.schema)
+    profiled = _ordered(
+        names, {*used, *_given(data.time), *evaluate.slices, *workflow.checks.expect, *looked_at}
+    )
     tested = _ordered(names, {*used, *evaluate.slices})
 
     def reading(columns: list[str], chunks: Sequence[Chunk]) -> Source:
@@ -119,23 +136,67 @@ def open_data(workflow: WorkflowFile, memory: int) -> Opened:
 
 
 def plan_run(
-    workflow: WorkflowFile, opened: Opened, *, workers: int, threads: int, memory_budget: int
+    workflow: WorkflowFile,
+    opened: Opened,
+    more: Sequence[int] = (),
+    *,
+    workers: int,
+    threads: int,
+    memory_budget: int,
+    cache: int = 0,
 ) -> Plan:
     """Plan the passes of a run from the footers: what each reads, and the memory that a worker needs for it."""
     dataset, splitter = opened.dataset, opened.splitter
     read = opened.profiled.schema.names
+    rounds = [""]
+    if workflow.search is not None:
+        rounds = [each.name for each in rounds_of(workflow.search, workflow.models, more)]
+    folded = len(splitter.folds.folds) if splitter.folds else 1
+    passes = passes_of(workflow.models, workflow.train.epochs, folded)
+    epochs = [f"{each}{name}" for each in rounds for name in passes]
+    copies = 1
+    if splitter.folds is not None:
+        epochs += [f"final {name}" for name in passes]
+        # Of shared rows there is one copy, and each thread takes those of one fold out of it.
+        copies = 2 if getattr(workflow.validation, "shared_preparation", False) else len(splitter.folds.folds)
+    if workflow.search is not None:
+        copies *= most_preparations(workflow.search, workflow.models)
     return make_plan(
         _reads(dataset, opened.profiled),
         _reads(dataset, opened.trained, share=1.0 - splitter.test),
         _reads(dataset, opened.tested, share=splitter.test if splitter.time is None else 1.0),
         read,
         row_bytes=_row_bytes(opened),
-        epochs=workflow.train.epochs,
+        epochs=epochs,
+        copies=copies,
+        # how many classes there are is known from the profile only
+        classes=2 if workflow.problem.task == "classification" else 1,
+        cache=cache,
         workers=workers,
         threads=threads,
         memory_budget=memory_budget,
-        notes=dataset.notes,
+        notes=[*dataset.notes, *_preparation_costs(workflow, opened)],
     )
+
+
+def preparation_finders(workflow: WorkflowFile, opened: Opened) -> tuple[PreparationFinder, ...]:
+    """Name what the preparation needs beside the profile; it is found in the same pass."""
+    return finders_of(
+        workflow.prepare,
+        opened.profiled.schema,
+        features=opened.features,
+        target=workflow.problem.target,
+        task=workflow.problem.task,
+        splitter=opened.splitter,
+    )
+
+
+def _preparation_costs(workflow: WorkflowFile, opened: Opened) -> list[str]:
+    """Say what the preparation costs beside the profile, from which all else of it follows."""
+    whys = [finder.why for finder in preparation_finders(workflow, opened)]
+    if not whys:
+        return []
+    return [f"the preparation takes no pass of its own; it adds to that of the profile: {'; '.join(whys)}"]
 
 
 def _reads(dataset: Dataset, source: Source, *, share: float = 0.0) -> Reads:

@@ -12,20 +12,22 @@ from headrace.data.storage import read_bytes
 from headrace.engine.cache import ArrayCache
 from headrace.engine.events import Note
 from headrace.engine.lease import Lease
-from headrace.engine.ledger import CLOSED, Ledger
+from headrace.engine.ledger import BEGUN, CLOSED, Ledger
 from headrace.engine.passes import Reader
 from headrace.errors import HeadraceError, InputError, RunError, StorageError
 from headrace.evaluation.testing import assess
-from headrace.opening import Opened, open_data, plan_run, read_target
-from headrace.preparation.fitted import fit_preparation
-from headrace.profiling.measure import measure, merged
+from headrace.opening import Opened, open_data, plan_run, preparation_finders, read_target
+from headrace.profiling.exploration import Exploration
+from headrace.profiling.findings import check_finders
+from headrace.profiling.folds import training_profile
+from headrace.profiling.measure import measure
 from headrace.profiling.profile import compact
 from headrace.rundir import RunDirectory, new_directory
+from headrace.selecting import Selector, check_candidates, finish, select
 from headrace.stages import (
     check,
-    deciding,
+    exploration_finders,
     judge,
-    make_blocks,
     measured,
     note,
     package,
@@ -34,8 +36,7 @@ from headrace.stages import (
     require_same,
 )
 from headrace.training.baseline import baseline
-from headrace.training.candidates import BASELINE, candidates_of
-from headrace.training.streaming import train
+from headrace.training.candidates import BASELINE
 from headrace.workflow import WorkflowFile, load_workflow, parse_workflow
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ class Workflow:
         """
         from headrace.cluster.config import default_cluster
 
-        candidates_of(self.options.models, task=self.options.problem.task)
+        check_candidates(self.options)
         opened = open_data(self.options, (cluster or default_cluster()).memory_bytes)
         cluster = cluster or default_cluster(opened.dataset.bytes)
         plan = _plan(self.options, opened, cluster)
@@ -153,7 +154,12 @@ class Workflow:
 
     @classmethod
     def resume(
-        cls, run_dir: str, cluster: ClusterFile | None = None, subscribers: Sequence[Subscriber] = ()
+        cls,
+        run_dir: str,
+        cluster: ClusterFile | None = None,
+        subscribers: Sequence[Subscriber] = (),
+        *,
+        more_candidates: int = 0,
     ) -> RunResult:
         """Go on with a run that was ended before its time; it ends with the model of a run that never was.
 
@@ -165,23 +171,27 @@ class Workflow:
             Where the work runs, which may be elsewhere than before; by default the cores of this machine.
         subscribers : sequence of callables, optional
             Told of every event.
+        more_candidates : int, optional
+            So many are added to the search of the run, which may have ended.
 
         Raises
         ------
         InputError
-            When there is no run, its data have changed, or another process is working on it.
+            When there is no run or no search that could be extended, its data have changed, or another process is working on it.
         HeadraceError
             As from `run`.
         """
         from headrace.cluster.config import default_cluster
 
         directory = RunDirectory(run_dir, subscribers)
-        directory.read()
-        if directory.has_ended():
+        text = directory.read()
+        if more_candidates:
+            _require_search(cls.parse(text).options, run_dir)
+        elif directory.has_ended():
             return _ended(directory)
         with Lease(directory.ledger) as lease:
             text = directory.read()  # again, now that nobody else writes it
-            if directory.has_ended():
+            if directory.has_ended() and not more_candidates:
                 return _ended(directory)
             workflow = cls.parse(text).with_seed(directory.record["seed"])
             opened = open_data(workflow.options, directory.record["chunk_memory"])
@@ -191,9 +201,18 @@ class Workflow:
                     where=opened.dataset.url,
                     mend="put them back, or begin a new run",
                 )
+            if len(opened.dataset.chunks) != directory.record.get("chunks", len(opened.dataset.chunks)):
+                raise InputError(
+                    f"the data are cut into {len(opened.dataset.chunks)} chunks, and the run began with "
+                    f"{directory.record['chunks']}",
+                    where=opened.dataset.url,
+                    mend="go on with the versions that run.json names, or begin a new run",
+                )
             cluster = cluster or default_cluster(opened.dataset.bytes)
-            plan = _plan(workflow.options, opened, cluster)
+            directory.extend(more_candidates)
+            plan = _plan(workflow.options, opened, cluster, directory.record.get("more_candidates", ()))
             plan.require_fit()
+            directory.record["data_passes"]["planned"] = len(plan.passes)
             directory.reopen()
             return workflow._lead(opened, plan, cluster, directory, lease)  # noqa: SLF001 - of its own class
 
@@ -202,7 +221,9 @@ class Workflow:
     ) -> RunResult:
         directory.write("plan", plan.to_dict())
         ledger = Ledger(directory.ledger, guard=lease.check)
-        note(directory, ledger.notes)
+        note(directory, [*directory.found, *ledger.notes])
+        if BEGUN not in ledger.state.facts:
+            ledger.append(BEGUN, {"workflow": self.text, "run": directory.record})
         with cluster.connect() as client:
             reader = Reader(client, directory.subscribers, ledger)
             try:
@@ -247,31 +268,47 @@ def spine(
     """
     task = workflow.problem.task
     with run.stage("profile", f"{opened.dataset.rows:,} rows"):
-        profiles = measure(reader, opened.profiled, target=workflow.problem.target, splitter=opened.splitter)
-        training_profile, whole = profiles["train"], merged(profiles)
-        run.products["profile"] = training_profile
+        survey = measure(
+            reader,
+            opened.profiled,
+            target=workflow.problem.target,
+            splitter=opened.splitter,
+            finders=[
+                *check_finders(
+                    workflow.checks, opened.profiled.schema, opened.splitter, rows=opened.dataset.rows
+                ),
+                *preparation_finders(workflow, opened),
+                *(explorers := exploration_finders(workflow, opened)),
+            ],
+        )
+        profiles, whole = survey.profiles, survey.whole
+        learnable = training_profile(profiles, opened.splitter)
+        run.products["profile"] = learnable
+        run.products["exploration"] = Exploration.of(survey.findings, explorers)
         run.write("profile", compact(whole).to_dict())
     with run.stage("checks"):
-        check(workflow, opened, profiles, whole, run)
+        check(workflow, opened, survey, whole, run)
     with run.stage("prepare"):
-        target = read_target(workflow, opened, whole, training_profile)
-        preparation = fit_preparation(training_profile, workflow.prepare, features=opened.features)
+        target = read_target(workflow, opened, whole, learnable)
+        selector = Selector(workflow, opened, profiles, target, cache, survey.findings)
+        preparation = selector.fit(workflow.prepare)
         run.products["preparation"] = preparation
         note(run, [*opened.dataset.notes, *preparation.notes])
         require_same(reader, preparation)
-        maker = make_blocks(opened, preparation, target, profiles["validation"], cache)
     with run.stage("train"):
-        candidates = candidates_of(workflow.models, task=task)
-        training = train(
-            reader, opened.trained, maker, candidates, workflow.train, task=task, metric=deciding(workflow)
-        )
+        training = select(selector, reader, run)
+    with run.stage("final fit"):
+        training, preparation, maker = finish(selector, training, reader, run)
+        run.products["preparation"] = preparation
     with run.stage("evaluate"):
-        models = {"best": training.best.estimator, BASELINE: baseline(training_profile, target)}
+        models = {"best": training.best.estimator, BASELINE: baseline(learnable, target)}
         known = {name: model for name, model in models.items() if model is not None}
-        assessments = assess(reader, opened.tested, maker, known, workflow.evaluate, task=task)
+        assessments = assess(
+            reader, opened.tested, maker, known, workflow.evaluate, task=task, name=f"{run.again}test"
+        )
     with run.stage("package"):
         passed = judge(workflow, training, assessments, run)
-        manifest = package(workflow, opened, preparation, target, training, training_profile, passed, run)
+        manifest = package(workflow, opened, preparation, target, training, learnable, passed, run)
         run.products["manifest"] = manifest
     with run.stage("publish"):
         publish(workflow, passed, reader, run)
@@ -279,11 +316,13 @@ def spine(
     report(workflow, run)
     run.save()
     if reader.ledger is not None:
-        reader.ledger.append(CLOSED, {})
+        reader.ledger.append(CLOSED, {"run": run.record, "extendable": workflow.search is not None})
     return passed
 
 
 def _ended(directory: RunDirectory) -> RunResult:
+    if directory.found:
+        directory.save()
     directory.tell(Note("this run has ended already; nothing is left to do"))
     return RunResult(directory.record, directory.url, directory.record["status"] == "passed")
 
@@ -295,10 +334,22 @@ def kept_blocks(workflow: WorkflowFile, cluster: ClusterFile) -> ArrayCache | No
     return ArrayCache(cluster.block_directory, cluster.disk)
 
 
-def _plan(workflow: WorkflowFile, opened: Opened, cluster: ClusterFile) -> Plan:
+def _require_search(workflow: WorkflowFile, place: str) -> None:
+    if workflow.search is None or workflow.search.kind == "grid":
+        raise InputError(
+            "has no search that could be extended",
+            where=place,
+            mend="begin a run with search: {kind: random}, bayes, halving or hyperband",
+        )
+
+
+def _plan(workflow: WorkflowFile, opened: Opened, cluster: ClusterFile, more: Sequence[int] = ()) -> Plan:
+    kept = kept_blocks(workflow, cluster)
     return plan_run(
         workflow,
         opened,
+        more,
+        cache=0 if kept is None else kept.limit,
         workers=cluster.process_count,
         threads=cluster.worker_count * cluster.threads // cluster.process_count,
         memory_budget=cluster.process_memory,

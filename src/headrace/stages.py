@@ -9,19 +9,21 @@ from typing import TYPE_CHECKING, Any
 from headrace.data.storage import exists, join, read_bytes, read_json, remove_tree, write_bytes
 from headrace.engine.events import Note
 from headrace.engine.memory import peak_resident_bytes
-from headrace.engine.plan import VALIDATION_ROWS
 from headrace.errors import ChecksFailedError, InputError, PackageError, RunError, StorageError
+from headrace.packaging.exports.files import exports_of
 from headrace.packaging.fingerprint import model_digest
 from headrace.packaging.package import MANIFEST, VERSION, read_package, sha256, write_package
 from headrace.packaging.registry import CHAMPION, Registry
 from headrace.packaging.signature import InputColumn, Signature
-from headrace.preparation.compiled import CompiledPreparation
 from headrace.preparation.fitted import build_transformer
 from headrace.profiling.checks import check_profile
+from headrace.profiling.exploration import finders_for
+from headrace.profiling.folds import part_rows
 from headrace.profiling.profile import compact
+from headrace.profiling.provenance import read_provenance
 from headrace.report import render_report
-from headrace.training.blocks import BlockMaker
 from headrace.training.candidates import BASELINE, capabilities, in_double
+from headrace.training.leaderboard import leaderboard
 from headrace.training.scoring import SELECTED_BY
 
 if TYPE_CHECKING:
@@ -29,22 +31,21 @@ if TYPE_CHECKING:
 
     from sklearn.pipeline import Pipeline
 
-    from headrace.engine.cache import ArrayCache
     from headrace.engine.passes import Reader
     from headrace.evaluation.assess import Assessment
     from headrace.opening import Opened
     from headrace.packaging.package import Manifest
     from headrace.preparation.fitted import Preparation
+    from headrace.profiling.explorers import Explorers
     from headrace.profiling.profile import ColumnProfile, Profile
+    from headrace.profiling.survey import Survey
     from headrace.rundir import RunDirectory
     from headrace.training.blocks import Target
-    from headrace.training.streaming import Training
+    from headrace.training.board import Training
     from headrace.workflow import WorkflowFile
 
 
-def check(
-    workflow: WorkflowFile, opened: Opened, profiles: Mapping[str, Profile], whole: Profile, run: RunDirectory
-) -> None:
+def check(workflow: WorkflowFile, opened: Opened, survey: Survey, whole: Profile, run: RunDirectory) -> None:
     """Check the whole profile, and that each part of the split has rows.
 
     Raises
@@ -62,37 +63,37 @@ def check(
         task=problem.task,
         time=data.time,
         ignore=set(opened.profiled.schema.names) - set(opened.features),
+        findings=survey.findings,
+        provenance=read_provenance(opened.dataset.url),
     )
     run.write("checks", report.to_dict())
     if report.status == "fail" and workflow.checks.on_fail == "stop":
         raise ChecksFailedError(
             report.summary(), where=data.url, mend="mend the data, or set checks.on_fail: warn"
         )
-    for part, profile in profiles.items():
-        if profile.rows == 0:
+    for part, rows in part_rows(survey.profiles, opened.splitter).items():
+        if rows == 0:
+            folded = "fold" in part
             raise RunError(
                 f"no row is in the {part} part",
-                where="data.split",
-                mend="move test_from" if data.split.kind == "time" else "raise its share",
+                where="validation" if folded else "data.split",
+                mend="use fewer folds, or others"
+                if folded
+                else "move test_from"
+                if data.split.kind == "time"
+                else "raise its share",
             )
 
 
-def make_blocks(
-    opened: Opened,
-    preparation: Preparation,
-    target: Target,
-    validation: Profile,
-    cache: ArrayCache | None = None,
-) -> BlockMaker:
-    """Make what turns chunks into blocks; the validation part is thinned to what may be held in memory."""
-    return BlockMaker(
-        compiled=CompiledPreparation(preparation),
-        features=tuple(preparation.features_in),
-        target=target,
+def exploration_finders(workflow: WorkflowFile, opened: Opened) -> Explorers:
+    """Name what the report shows of the training rows beside the profile; it is found in the same pass."""
+    filtered = any(chunk.where is not None for chunk in opened.dataset.chunks)
+    return finders_for(
+        opened.profiled.schema,
+        rows=None if filtered else opened.dataset.rows,
+        target=workflow.problem.target,
+        time=workflow.data.time,
         splitter=opened.splitter,
-        validation_share=min(1.0, VALIDATION_ROWS / max(1, validation.rows)),
-        cache=cache,
-        digest=preparation.digest,
     )
 
 
@@ -129,16 +130,13 @@ def judge(
 ) -> bool:
     """Write the leaderboard and the metrics, and hold the best candidate against the success criteria."""
     best, dummy = assessments["best"], assessments.get(BASELINE)
-    rows = [trained.document(training.metric) for trained in training.trained]
-    rows[0]["best"] = True
+    board = leaderboard(training)
     if dummy is not None:
         estimates = {name: estimate.value for name, estimate in dummy.metrics.items()}
-        rows.append({
-            "candidate": BASELINE, "estimator": "sklearn.dummy", "params": {}, "validation": {}, "test": estimates,
-            "epochs": 0, "best_epoch": 0, "history": [], "seconds": 0.0, "failure": "", "is_baseline": True,
-            "best": False,
-        })  # fmt: skip
-    run.write("leaderboard", {"metric": training.metric, "rows": rows})
+        for row in board["rows"]:
+            if row["candidate"] == BASELINE:
+                row["test"] = estimates
+    run.write("leaderboard", board)
     run.write("metrics", {**best.to_dict(), "baseline": dummy.to_dict() if dummy else None})
     criteria = []
     for criterion in workflow.problem.success:
@@ -152,6 +150,8 @@ def judge(
         "estimator": training.best.candidate.estimator,
         "epoch": training.best.best_epoch,
         "metric": training.metric,
+        "folds": len(training.best.folds),
+        "fitted_to": "training and validation rows" if training.retrained else "training rows",
         "validation": training.best.scores,
         "metrics": {name: estimate.to_dict() for name, estimate in best.metrics.items()},
     }
@@ -183,6 +183,8 @@ def package(
         features_function=workflow.features.function if workflow.features else None,
     )
     place = join(run.url, "model")
+    exports = exports_of(pipeline, signature, compact(profile))
+    note(run, exports.notes)
     manifest = _packaged(place, pipeline) or write_package(
         place,
         pipeline=pipeline,
@@ -212,6 +214,8 @@ def package(
             },
             "data": {"url": opened.dataset.url, "rows": opened.dataset.rows},
         },
+        exports=exports.files,
+        gates=exports.gates,
     )
     run.record["model_sha256"] = manifest.model_sha256
     return manifest
@@ -233,32 +237,35 @@ def publish(workflow: WorkflowFile, passed: bool, reader: Reader, run: RunDirect
     """Register the package once; a model that missed its criteria is published as a candidate only."""
     name = workflow.publish.name or workflow.problem.name
     registry = Registry(workflow.publish.registry)
-    version = _published(registry, name, sha256(read_bytes(join(run.url, "model", MANIFEST))), reader)
+    version = _published(
+        registry, name, sha256(read_bytes(join(run.url, "model", MANIFEST))), reader, run.again
+    )
     if version is None:
         if reader.ledger is not None:
-            reader.ledger.append("publishing", {"after": max(registry.versions(name), default=0)})
+            reader.ledger.append(f"{run.again}publishing", {"after": max(registry.versions(name), default=0)})
         version = registry.publish(name, join(run.url, "model"), status="passed" if passed else "candidate")
     elif passed and CHAMPION not in registry.aliases(name):
         # The version appeared and its alias did not, or another became champion at this moment.
         with suppress(InputError):
             registry.set_alias(name, CHAMPION, version, expected=None)
     if reader.ledger is not None:
-        reader.ledger.append("published", {"name": name, "version": version})
+        reader.ledger.append(f"{run.again}published", {"name": name, "version": version})
     run.record["model"] = f"{name}@{version}"
     run.record["registry"] = workflow.publish.registry
 
 
-def _published(registry: Registry, name: str, manifest_sha256: str, reader: Reader) -> int | None:
+def _published(registry: Registry, name: str, manifest_sha256: str, reader: Reader, again: str) -> int | None:
     """Find the version that this run has published before a crash, whether or not it came to write that down."""
     if reader.ledger is None:
         return None
     facts = reader.ledger.state.facts
-    if "published" in facts:
-        return int(facts["published"].body["version"])
-    if "publishing" not in facts:
+    published, publishing = f"{again}published", f"{again}publishing"
+    if published in facts:
+        return int(facts[published].body["version"])
+    if publishing not in facts:
         return None
     for version in registry.versions(name):
-        if version > facts["publishing"].body["after"]:
+        if version > facts[publishing].body["after"]:
             note = read_json(join(registry.url, name, str(version), VERSION))
             if note["manifest_sha256"] == manifest_sha256:
                 return version
@@ -280,8 +287,10 @@ def measured(reader: Reader, run: RunDirectory) -> dict[str, Any]:
                 "name": record.name,
                 "chunks": record.chunks,
                 "rows": record.rows,
+                "rows_kept": record.kept,
                 "bytes": record.bytes,
                 "seconds": round(record.seconds, 3),
+                "memory_peak": max(record.memory_peak.values(), default=0),
             }
             for record in reader.records
         ],
@@ -310,6 +319,7 @@ def report(workflow: WorkflowFile, run: RunDirectory) -> None:
         "workflow": workflow.model_dump(mode="json"),
         "run": run.record,
         "profile": run.products.get("profile"),
+        "exploration": run.products.get("exploration"),
         "preparation": preparation.describe() if preparation else None,
         "manifest": manifest.to_dict() if manifest else None,
     })  # fmt: skip

@@ -15,6 +15,8 @@ from headrace.preparation.options import PrepareOptions
 from headrace.problem import ProblemOptions  # noqa: TC001 pydantic reads the annotation
 from headrace.profiling.expectations import CheckOptions
 from headrace.training.options import ModelOptions, TrainOptions
+from headrace.training.spaces import Search  # noqa: TC001 pydantic reads the annotation
+from headrace.training.validation import Holdout, Validation
 
 
 class WorkflowFile(Options):
@@ -27,6 +29,10 @@ class WorkflowFile(Options):
     prepare: PrepareOptions = Field(default=PrepareOptions(), description="From columns to features")
     models: tuple[ModelOptions, ...] = Field(
         default=(), description="Candidates; left out: good defaults for the task. A baseline is always added"
+    )
+    validation: Validation = Field(default=Holdout(), description="By which rows candidates are judged")
+    search: Search | None = Field(
+        default=None, description="How settings are sought in the spaces of `models`"
     )
     train: TrainOptions = Field(default=TrainOptions(), description="How candidates are trained")
     evaluate: EvaluateOptions = Field(default=EvaluateOptions(), description="How the best one is assessed")
@@ -49,6 +55,11 @@ class WorkflowFile(Options):
             )
         names = [model.name for model in self.models]
         twice = sorted({name for name in names if names.count(name) > 1})
+        spaced = [model.name for model in self.models if model.space]
+        if self.search is not None and not spaced:
+            raise ValueError("search has nothing to vary; give at least one of models a `space`")
+        if self.search is None and spaced:
+            raise ValueError(f"the space of {spaced[0]!r} is for a search; add search: {{kind: random}}")
         if twice:
             raise ValueError(f"models: the name {twice[0]!r} stands twice; rename one")
         return self

@@ -20,8 +20,8 @@ HEAVY = {
     "fsspec", "skops", "psutil", "asyncio",
 }  # fmt: skip
 COMMANDS = [
-    ["sample"], ["init"], ["profile"], ["check"], ["plan"], ["run"], ["schema"],
-    ["models"], ["models", "list"], ["models", "show"],
+    ["sample"], ["init"], ["ingest"], ["profile"], ["compare"], ["check"], ["plan"], ["run"], ["schema"],
+    ["models"], ["models", "list"], ["models", "show"], ["models", "export"], ["models", "verify"],
 ]  # fmt: skip
 
 

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from headrace.cluster import config
 from headrace.cluster.config import (
+    MOST_THREADS,
     SMALL_DATA,
     ClusterFile,
     available_cores,
@@ -48,14 +50,20 @@ def test_what_is_not_a_size_is_refused(text: str):
 def test_the_default_is_this_machine_with_60_percent_of_its_memory():
     cluster = default_cluster()
     assert cluster.worker_count == available_cores()
-    assert cluster.processes
     assert cluster.dashboard == "off"
     assert load_cluster(None) == cluster
 
 
-def test_small_data_get_threads_of_one_process():
+@pytest.mark.parametrize(
+    ("cores", "processes"), [(1, False), (MOST_THREADS, False), (MOST_THREADS + 1, True)]
+)
+def test_small_data_and_few_cores_get_threads_of_one_process(
+    monkeypatch: pytest.MonkeyPatch, cores: int, processes: bool
+):
+    monkeypatch.setattr(config, "available_cores", lambda: cores)
     assert not default_cluster(SMALL_DATA - 1).processes
-    assert default_cluster(SMALL_DATA).processes
+    assert default_cluster(SMALL_DATA).processes == processes
+    assert default_cluster().processes == processes
 
 
 def test_a_file_is_read_with_its_units(tmp_path: Path):

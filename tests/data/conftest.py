@@ -28,11 +28,13 @@ def write(tmp_path: Path) -> Write:
     return write_file
 
 
-@pytest.fixture(params=["local", "memory"])
+@pytest.fixture(params=["local", "memory", "s3", "gcs"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty place on each kind of storage."""
     if request.param == "local":
         return str(tmp_path / "place")
+    if request.param in {"s3", "gcs"}:
+        return str(request.getfixturevalue(request.param))
     filesystem = fsspec.filesystem("memory")
     if filesystem.exists("/place"):
         filesystem.rm("/place", recursive=True)

@@ -2,12 +2,17 @@ from __future__ import annotations
 
 import errno
 import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+import fsspec
 import pytest
+from tests.servers import READER_KEY, READER_SECRET
 
 from headrace.data.storage import (
     aside,
+    create,
+    creates_once,
     exists,
     join,
     list_names,
@@ -104,6 +109,73 @@ def test_an_empty_directory_may_be_filled(tmp_path: Path) -> None:
     with aside(str(tmp_path / "run")) as folder:
         (folder / "a").write_bytes(b"1")
     assert list_names(str(tmp_path / "run")) == ["a"]
+
+
+def test_of_many_who_create_a_file_one_wins(place: str) -> None:
+    url = join(place, "lock")
+    with ThreadPoolExecutor(8) as pool:
+        won = list(pool.map(lambda number: create(url, b"%d" % number), range(8)))
+    assert sum(won) == 1
+    assert read_bytes(url) == b"%d" % won.index(True)
+    assert not create(url, b"late")
+    assert list_names(place) == ["lock"]
+    assert creates_once(url)
+
+
+def test_where_names_cannot_be_linked_one_wins_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    assert create(str(tmp_path / "x"), b"1")
+    assert not create(str(tmp_path / "x"), b"2")
+    assert read_bytes(str(tmp_path / "x")) == b"1"
+    assert list_names(str(tmp_path)) == ["x"]
+
+
+def test_a_store_that_cannot_lock_says_so() -> None:
+    assert not creates_once("sftp://host/run")
+
+
+def test_of_many_who_make_a_directory_one_wins(place: str) -> None:
+    target = join(place, "1")
+
+    def make(number: int) -> bool:
+        try:
+            with aside(target) as folder:
+                (folder / "a").write_bytes(b"%d" % number)
+                (folder / "manifest.json").write_bytes(b"%d" % number)
+        except StorageError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(4) as pool:
+        won = list(pool.map(make, range(4)))
+    assert sum(won) == 1
+    assert list_names(target) == ["a", "manifest.json"]
+    assert (
+        read_bytes(join(target, "a")) == read_bytes(join(target, "manifest.json")) == b"%d" % won.index(True)
+    )
+
+
+def test_what_another_process_writes_is_seen(s3: str) -> None:
+    write_bytes(join(s3, "a"), b"1")
+    assert list_names(s3) == ["a"]
+    other = fsspec.filesystem("s3", skip_instance_cache=True)
+    other.pipe_file(join(s3, "b").removeprefix("s3://"), b"2")
+    assert list_names(s3) == ["a", "b"]
+    assert exists(join(s3, "b"))
+
+
+def test_a_store_that_refuses_is_told_in_one_line(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_bytes(join(s3, "a"), b"1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", READER_KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", READER_SECRET)
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
+    assert read_bytes(join(s3, "a")) == b"1"
+    for write in (write_bytes, create):
+        with pytest.raises(StorageError, match="permission denied; check the rights of this user"):
+            write(join(s3, "b"), b"2")
 
 
 def test_a_full_disk_is_one_line_and_leaves_the_old_file(

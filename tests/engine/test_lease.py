@@ -8,12 +8,15 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from headrace.engine.lease import Holder, Lease, read_holder
+from headrace.data.storage import write_bytes
+from headrace.engine import lease
+from headrace.engine.lease import Holder, Lease, newest
 from headrace.errors import InputError, RunError
 
 if TYPE_CHECKING:
@@ -29,16 +32,20 @@ time.sleep(60)
 """
 
 
-def held_by(place: Path, holder: Holder) -> None:
-    (place / "lease.json").write_text(json.dumps(asdict(holder)))
+def held_by(place: Path, holder: Holder, number: int = 1) -> None:
+    (place / "lease").mkdir(exist_ok=True)
+    (place / "lease" / f"{number:08d}.json").write_text(json.dumps(asdict(holder)))
 
 
 def test_a_second_one_is_refused_until_the_first_closes(tmp_path: Path) -> None:
-    with Lease(str(tmp_path), beat_seconds=BEAT) as lease:
+    with Lease(str(tmp_path), beat_seconds=BEAT) as held:
         with pytest.raises(InputError, match=f"process {os.getpid()} on .* is working on this run"):
             Lease(str(tmp_path), beat_seconds=BEAT)
-        lease.check()
-    assert not (tmp_path / "lease.json").exists()
+        held.check()
+    number, holder = newest(str(tmp_path))
+    assert number == 1
+    assert holder is not None
+    assert holder.released
     Lease(str(tmp_path), beat_seconds=BEAT).close()
     assert not [thread for thread in threading.enumerate() if thread.name == "headrace-lease"]
 
@@ -46,7 +53,7 @@ def test_a_second_one_is_refused_until_the_first_closes(tmp_path: Path) -> None:
 def test_it_beats(tmp_path: Path) -> None:
     with Lease(str(tmp_path), beat_seconds=BEAT):
         time.sleep(10 * BEAT)
-        holder = read_holder(str(tmp_path / "lease.json"))
+        _, holder = newest(str(tmp_path))
         assert holder is not None
         assert holder.beat >= 2
 
@@ -79,7 +86,7 @@ def test_a_holder_elsewhere_lives_while_its_beat_changes(tmp_path: Path) -> None
             number += 1
             aside = tmp_path / "aside"
             aside.write_text(json.dumps(asdict(replace(far, beat=number))))
-            aside.replace(tmp_path / "lease.json")
+            aside.replace(tmp_path / "lease" / "00000001.json")
 
     held_by(tmp_path, far)
     thread = threading.Thread(target=beat)
@@ -94,15 +101,63 @@ def test_a_holder_elsewhere_lives_while_its_beat_changes(tmp_path: Path) -> None
 
 
 def test_who_was_taken_over_says_so_and_leaves_the_lease_alone(tmp_path: Path) -> None:
-    lease = Lease(str(tmp_path), beat_seconds=60.0)
+    held = Lease(str(tmp_path), beat_seconds=60.0)
     other = replace(Holder.this_process(), owner="other")
-    held_by(tmp_path, other)
+    held_by(tmp_path, other, 2)
     with pytest.raises(RunError, match="has taken this run over"):
-        lease.check()
-    lease.close()
-    assert read_holder(str(tmp_path / "lease.json")) == other
+        held.check()
+    held.close()
+    assert newest(str(tmp_path)) == (2, other)
 
 
 def test_a_lease_that_cannot_be_read_holds_nothing(tmp_path: Path) -> None:
-    (tmp_path / "lease.json").write_text("{")
+    (tmp_path / "lease").mkdir()
+    (tmp_path / "lease" / "00000007.json").write_text("{")
     Lease(str(tmp_path), beat_seconds=BEAT).close()
+    assert newest(str(tmp_path))[0] == 8
+
+
+def test_of_many_who_follow_a_dead_holder_one_does(tmp_path: Path) -> None:
+    held_by(tmp_path, replace(Holder.this_process(), owner="dead", started=1.0))
+    assert race(str(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("store", ["s3", "gcs"])
+def test_of_many_who_follow_a_dead_holder_one_does_on_a_store(
+    store: str, request: pytest.FixtureRequest
+) -> None:
+    url = request.getfixturevalue(store)
+    assert race(url) == 1
+    Lease(url, beat_seconds=BEAT).close()
+    assert newest(url)[0] == 2
+
+
+def test_a_store_that_cannot_create_once_gives_it_to_the_later_writer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write_over(url: str, data: bytes) -> bool:
+        write_bytes(url, data)
+        return True
+
+    monkeypatch.setattr(lease, "creates_once", lambda _: False)
+    monkeypatch.setattr(lease, "create", write_over)
+    assert race(str(tmp_path)) <= 1
+
+
+def race(url: str) -> int:
+    """How many of some processes that start at once hold the lease."""
+    start, held = threading.Barrier(4), []
+
+    def take(_: int) -> bool:
+        start.wait()
+        try:
+            held.append(Lease(url, beat_seconds=0.5))
+        except InputError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(4) as pool:
+        won = sum(pool.map(take, range(4)))
+    for one in held:
+        one.close()
+    return won

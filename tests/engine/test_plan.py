@@ -5,14 +5,17 @@ from __future__ import annotations
 import pytest
 
 from headrace.engine.plan import (
+    ALLOCATOR_BYTES,
     COPIES_OF_A_CHUNK,
     MIB,
     PROCESS_BYTES,
+    SUMMARY_BYTES,
     VALIDATION_ROWS,
     Plan,
     Reads,
     make_plan,
     project_memory,
+    summary_memory,
 )
 from headrace.errors import InputError
 
@@ -28,7 +31,7 @@ def plan_of(count: int, *, memory_budget: int = 1024 * MIB, memory: int = MIB) -
         reads(1, size=600),
         ["a", "b"],
         row_bytes=24,
-        epochs=3,
+        epochs=["epoch 1", "epoch 2", "epoch 3"],
         workers=2,
         threads=1,
         memory_budget=memory_budget,
@@ -55,7 +58,9 @@ def projected(chunks: int) -> int:
 
 
 def test_projected_memory_is_the_sum_in_its_docstring() -> None:
-    expected = PROCESS_BYTES + COPIES_OF_A_CHUNK * 2 * MIB + 4 * 1_000 * 24 + 2 * 10_000 * 24
+    expected = (
+        PROCESS_BYTES + ALLOCATOR_BYTES + COPIES_OF_A_CHUNK * 2 * MIB + 4 * 1_000 * 24 + 2 * 10_000 * 24
+    )
     assert projected(10) == expected
 
 
@@ -71,3 +76,25 @@ def test_a_plan_that_does_not_fit_is_refused_with_figures_and_a_mend() -> None:
         match=r"memory: needs about \d+ MiB .*a\.parquet row group 0.* budget is 512 MiB; raise `memory:`",
     ):
         plan_of(4, memory_budget=512 * MIB, memory=300 * MIB).require_fit()
+
+
+def test_summaries_of_many_columns_are_projected_and_named() -> None:
+    few = summary_memory(reads(8, rows=100_000), 10, 2, workers=1, threads=1)
+    assert few == 10 * 6 * (3 + 3) * SUMMARY_BYTES
+    wide = make_plan(
+        reads(8, rows=100_000), reads(8), reads(8), [f"x{i}" for i in range(10_000)],
+        row_bytes=80_000, epochs=["epoch 1"], workers=1, threads=1, memory_budget=1024 * MIB,
+    )  # fmt: skip
+    with pytest.raises(InputError, match=r"most of it for the summaries of 10,000 columns.*data\.drop"):
+        wide.require_fit()
+
+
+@pytest.mark.parametrize(("cache", "words"), [(1 << 40, "in place of the data"), (1, "what fits of them")])
+def test_a_plan_says_what_will_be_kept_on_disk(cache: int, words: str) -> None:
+    plan = make_plan(
+        reads(4), reads(4), reads(4), ["a"], row_bytes=24, epochs=["epoch 1", "epoch 2"], workers=1,
+        threads=1, memory_budget=1024 * MIB, cache=cache,
+    )  # fmt: skip
+    assert plan.cached == 4_000 * 24
+    assert words in plan.notes[-1]
+    assert plan_of(4).cached == 0

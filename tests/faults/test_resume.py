@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from headrace import rundir
 from headrace.cluster.config import ClusterFile
 from headrace.data import chunks
 from headrace.data.storage import join, list_names, read_json, remove_tree, write_bytes
@@ -115,11 +116,11 @@ def require_same(run: dict[str, Any], whole: dict[str, Any], registry: str = "re
     assert run["model_sha256"] == whole["model_sha256"]
     assert run["best"]["metrics"] == whole["best"]["metrics"]
     assert run["data_passes"] == whole["data_passes"]
-    assert [each["rows"] for each in run["passes"]] == [ROWS] * 4
+    assert [each["rows"] for each in run["passes"]] == [ROWS] * len(whole["passes"])
     # Blocks that are still in a worker's cache are not read again, so bytes may be fewer and never more.
     for once, never in zip(run["passes"], whole["passes"], strict=True):
         assert once["bytes"] <= never["bytes"]
-    assert [each["chunks"] for each in run["passes"]] == [FILES] * 4
+    assert [each["chunks"] for each in run["passes"]] == [FILES] * len(whole["passes"])
     assert Registry(registry).versions("toy") == [1]
     assert Registry(registry).aliases("toy") == {"champion": 1}
     assert run["model"] == "toy@1"
@@ -209,6 +210,54 @@ def test_a_run_in_memory_stops_twice_and_goes_on(place: Path, whole: dict[str, A
     remove_tree(url)
 
 
+@pytest.mark.parametrize(
+    "after", ["publishing", "published version", "published", "closed"], ids=lambda after: f"after {after}"
+)
+def test_a_run_that_stops_around_publishing_publishes_once(
+    after: str, place: Path, whole: dict[str, Any], in_tmp: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append, publish = ledger.Ledger.append, Registry.publish
+    stopped: list[str] = []
+
+    def append_and_stop(self: ledger.Ledger, kind: str, *given: Any, **named: Any) -> None:
+        append(self, kind, *given, **named)
+        if kind == after and not stopped:
+            stopped.append(kind)
+            raise Stopped
+
+    def publish_and_stop(self: Registry, *given: Any, **named: Any) -> int:
+        version = publish(self, *given, **named)
+        if after == "published version" and not stopped:
+            stopped.append(after)
+            raise Stopped
+        return version
+
+    monkeypatch.setattr(ledger.Ledger, "append", append_and_stop)
+    monkeypatch.setattr(Registry, "publish", publish_and_stop)
+    with pytest.raises(Stopped):
+        workflow(place).run(THREADS, "run")
+    assert stopped
+    require_same(Workflow.resume("run", THREADS).run, whole)
+
+
+@pytest.mark.parametrize(
+    "cluster",
+    [
+        pytest.param(ClusterFile(workers=4, processes=False, memory=1 << 30), id="four threads"),
+        pytest.param(ClusterFile(workers=4, memory=1 << 30), id="four processes", marks=pytest.mark.slow),
+    ],
+)
+def test_four_workers_stop_and_go_on_with_one_and_the_other_way_round(
+    cluster: ClusterFile, place: Path, whole: dict[str, Any], in_tmp: Path
+) -> None:
+    one = ClusterFile(workers=1, processes=False, memory=1 << 30)
+    with pytest.raises(Stopped):
+        workflow(place).run(cluster, "run", [stop_at(chunk_of("profile"), number=4)])
+    with pytest.raises(Stopped):
+        Workflow.resume("run", one, [stop_at(chunk_of("epoch 1"), number=5)])
+    require_same(Workflow.resume("run", cluster).run, whole)
+
+
 def damage_missing(objects: str, name: str) -> None:
     remove_tree(join(objects, name))
 
@@ -246,7 +295,7 @@ def test_a_damaged_ledger_costs_work_and_nothing_else(
         "last record": records[-1:],
         "middle record": [records[len(records) // 2]],
         "last payload": [next(iter(last["payloads"].values()))["object"]],
-        "everything": names,
+        "everything": [name for name in names if Path("run/ledger", name).is_file()],
     }
     for name in victims[which]:
         damage("run/ledger", name)
@@ -269,6 +318,71 @@ def test_what_cannot_go_on_is_told_in_one_line(place: Path, whole: dict[str, Any
     (in_tmp / "data" / "part-07.parquet").unlink()
     with pytest.raises(InputError, match="the data are not those that the run began with"):
         Workflow.resume("run", THREADS)
+
+
+def begin_and_end_before(what: str, place: Path) -> None:
+    """Leave what a process leaves that dies before it writes `what`."""
+
+    def die(url: str, *_: Any) -> None:
+        if url.endswith(what):
+            raise Stopped
+        write_bytes(url, *_)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rundir, "write_bytes", die)
+        patch.setattr(rundir, "write_json", die)
+        with pytest.raises(Stopped):
+            workflow(place).run(THREADS, "run")
+
+
+@pytest.mark.parametrize("what", ["workflow.yaml", "run.json"])
+def test_a_run_that_stops_before_it_begins_is_begun_anew_in_its_place(
+    what: str, place: Path, whole: dict[str, Any], in_tmp: Path
+) -> None:
+    begin_and_end_before(what, place)
+    assert not Path("run/run.json").exists()
+    with pytest.raises(InputError, match=r"ended before it began, .* headrace run WORKFLOW --run run"):
+        Workflow.resume("run", THREADS)
+    require_same(workflow(place).run(THREADS, "run").run, whole)
+
+
+@pytest.mark.parametrize("damage", [damage_missing, damage_torn, damage_changed])
+def test_a_damaged_record_of_the_run_is_restored_from_the_ledger(
+    damage: Callable[[str, str], None], place: Path, whole: dict[str, Any], in_tmp: Path
+) -> None:
+    with pytest.raises(Stopped):
+        workflow(place).run(THREADS, "run", [stop_at(chunk_of("epoch 1"), number=4)])
+    if damage is damage_changed:  # still JSON, of something else
+        Path("run/run.json").write_text('{"status": "running"}')
+        Path("run/workflow.yaml").write_text("problem: {}")
+    else:
+        damage("run", "run.json")
+        damage("run", "workflow.yaml")
+    run = Workflow.resume("run", THREADS).run
+    require_same(run, whole)
+    assert [note.partition(" ")[0] for note in run["notes"] if "restored" in note] == [
+        "run.json",
+        "workflow.yaml",
+    ]
+    text = Path("run/workflow.yaml").read_text()
+    assert text == workflow(place).text
+    # A run that has ended is restored as well, and is not run again.
+    Path("run/run.json").unlink()
+    again = Workflow.resume("run", THREADS).run
+    assert {**again, "peak_rss_bytes": None} == {**run, "peak_rss_bytes": None}
+    assert read_json("run/run.json") == again
+
+
+def test_a_run_of_which_nothing_is_left_is_told_in_one_line(place: Path, in_tmp: Path) -> None:
+    with pytest.raises(Stopped):
+        workflow(place).run(THREADS, "run", [stop_at(chunk_of("profile"), number=4)])
+    damage_torn("run", "run.json")
+    for path in Path("run/ledger").glob("*.json"):
+        path.write_bytes(b"")
+    with pytest.raises(InputError, match=r"run\.json: is missing or damaged, and the ledger does not"):
+        Workflow.resume("run", THREADS)
+    with pytest.raises(InputError, match="already holds files"):
+        workflow(place).run(THREADS, "run")
 
 
 def start(place: Path, *arguments: str, seconds: float = 0.0) -> subprocess.Popen[str]:

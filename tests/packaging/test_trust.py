@@ -17,6 +17,27 @@ from sklearn.preprocessing import FunctionTransformer
 from headrace.errors import PackageError
 from headrace.packaging.package import read_package
 from headrace.packaging.trust import TRUSTED, dump_pipeline, load_pipeline, needed_trust
+from headrace.preparation.recipes import RecipePlan, Step
+from headrace.preparation.steps import build_recipe
+
+FILL = Step("fill", {"values": [0.0]})
+LINE = {"mean": [0.0, 0.0], "slopes": [[0.0, 1.0], [1.0, 0.0]], "rounds": 2}
+RECIPES = (
+    RecipePlan("a", "numeric", ("x", "y"), (Step("derive", {"text": "1 + x / y", "times": False}),), (), 1),
+    RecipePlan("b", "numeric", ("x", "y"), (Step("derive", {"text": "x - y", "times": False}),), (), 1),
+    RecipePlan("c", "numeric", ("x", "y"), (Step("fill_by_regression", LINE),), (), 1),
+    RecipePlan("d", "numeric", ("x",), (FILL, Step("clip", {"low": 0.0, "high": None})), (), 1),
+    RecipePlan(
+        "e",
+        "numeric",
+        ("x",),
+        (FILL, Step("spline", {"knots": [0.0, 1.0], "degree": 3, "outside": "constant"})),
+        (),
+        1,
+    ),
+    RecipePlan("f", "string", ("x",), (Step("fill_words"), Step("flat")), (), 1),
+)
+"""Every sort of step for which a type is trusted."""
 
 
 class Bomb:
@@ -59,8 +80,11 @@ def test_every_trusted_type_has_a_reason_and_skops_does_not_trust_it_itself(fitt
     needed = {
         name for kind in ("mlp-classifier", "mlp-sgd") for name in needed_trust(skops.io.dumps(fitted(kind)))
     }
+    for plan in RECIPES:
+        needed |= set(needed_trust(skops.io.dumps(build_recipe(plan))))
     assert needed <= set(TRUSTED)
-    assert {name for name in TRUSTED if not name.startswith("headrace.")} <= needed
+    # Boosted trees need an extra, and are written in tests of their own.
+    assert {name for name in TRUSTED if not name.startswith(("headrace.", "xgboost."))} <= needed
 
 
 @pytest.mark.parametrize("function", [os.system, own_function, eval, np.load])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from functools import reduce
 from itertools import pairwise
@@ -12,9 +13,16 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from headrace.data.chunks import Chunk, Piece
+from headrace.engine.order import row_keys
+from headrace.engine.splits import Splitter
+from headrace.preparation.crossfit import RowHashes
 from headrace.preparation.fitted import Preparation, fit_preparation
+from headrace.preparation.needs import finders_of
 from headrace.preparation.options import PrepareOptions
+from headrace.preparation.parted import found_in
 from headrace.profiling.profile import merge_profiles, profile_table
+from headrace.profiling.survey import Survey, look
 
 Prepare: TypeAlias = Callable[..., Preparation]
 
@@ -25,6 +33,41 @@ def prepare_table(table: pa.Table, chunks: int = 3, **options: Any) -> Preparati
     parts = [profile_table(table.slice(a, b - a)) for a, b in pairwise(cuts.tolist())]
     profile = reduce(merge_profiles, parts)["all"]
     return fit_preparation(profile, PrepareOptions.model_validate(options), features=table.column_names)
+
+
+SPLITTER = Splitter(seed=1)
+"""All rows are trained on."""
+
+
+def chunk_of(start: int, rows: int) -> Chunk:
+    """Name the rows of a file that is not there."""
+    piece = Piece("data.parquet", "data.parquet", (0,), rows, start, ())
+    return Chunk(start, (piece,), rows, 0, 0)
+
+
+def hashes_of(table: pa.Table) -> RowHashes:
+    return RowHashes(row_keys(chunk_of(0, table.num_rows)), SPLITTER.seed)
+
+
+def survey_table(
+    table: pa.Table, target: str | None = None, task: str = "classification", chunks: int = 3, **options: Any
+) -> Preparation:
+    """As `prepare_table`, with a target and with what the preparation looks for beside the profile, through JSON."""
+    asked = PrepareOptions.model_validate(options)
+    features = [name for name in table.column_names if name != target]
+    finders = finders_of(asked, table.schema, features=features, target=target, task=task, splitter=SPLITTER)
+    cuts = np.linspace(0, table.num_rows, chunks + 1).astype(int)
+    surveys = []
+    for a, b in pairwise(cuts.tolist()):
+        part = table.slice(a, b - a)
+        found = look(part, chunk_of(a, b - a), finders)
+        surveys.append(Survey(profile_table(part, target=target), found))
+    whole = reduce(Survey.merge, surveys)
+    kept = {
+        finder.name: finder.finding.from_state(json.loads(json.dumps(whole.findings[finder.name].state())))
+        for finder in finders
+    }
+    return fit_preparation(whole.profiles["all"], asked, features=features, found=found_in(kept))
 
 
 def frame_of(table: pa.Table) -> pd.DataFrame:
@@ -46,6 +89,16 @@ def frame_of(table: pa.Table) -> pd.DataFrame:
 @pytest.fixture(scope="session")
 def prepare() -> Prepare:
     return prepare_table
+
+
+@pytest.fixture(scope="session")
+def survey() -> Prepare:
+    return survey_table
+
+
+@pytest.fixture(scope="session")
+def hashes() -> Callable[[pa.Table], RowHashes]:
+    return hashes_of
 
 
 @pytest.fixture(scope="session")

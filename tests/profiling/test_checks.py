@@ -278,7 +278,7 @@ def test_a_report_is_json_and_comes_back_and_shows_itself_escaped():
     report = check_profile(profiled(BASE | {"<b>": np.full(ROWS, 1)}, "y"), expecting(x={"minimum": 0}))
     document = json.loads(json.dumps(report.to_dict(), allow_nan=False))
     assert document["status"] == "fail"
-    assert set(document["checks"][0]) == {"name", "column", "status", "figure", "exact", "detail"}
+    assert set(document["checks"][0]) == {"name", "column", "status", "figure", "exact", "detail", "facts"}
     assert CheckReport.from_dict(document) == report
     assert "&lt;b&gt;" in report._repr_html_()
     assert report.summary().startswith("1 failed, 1 warned")

@@ -17,7 +17,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SMALL = 2_000_000
+SMALL = int(os.environ.get("HEADRACE_SOAK_ROWS", "2000000"))
 TIMES = int(os.environ.get("HEADRACE_SOAK_TIMES", "100"))
 """How many times the small data; 100 makes 200 million rows."""
 LIMIT = 2 << 30
@@ -94,5 +94,10 @@ def test_a_hundred_times_the_rows_take_the_same_memory(tmp_path: Path, held_to_l
     totals = [record["peak_rss_bytes"]["total"] for record in (few, many)]
     # Shown by `pytest --log-cli-level=INFO`.
     logging.getLogger(__name__).info("peak bytes of a worker %s, of the tree %s", peaks, totals)
+    seconds = [sum(record["seconds"].values()) for record in (few, many)]
+    logging.getLogger(__name__).info(
+        "seconds %s, projected %s, ledger %s", seconds, many["memory_projected"], many["ledger"]
+    )
     assert peaks[1] <= 1.15 * peaks[0]
+    assert max(peaks) <= many["memory_projected"] <= many["memory_budget"]
     assert max(peaks) <= 800 << 20

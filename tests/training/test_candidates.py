@@ -55,7 +55,7 @@ def test_lists_of_a_yaml_file_become_tuples() -> None:
         (model(estimator="sklearn.linear_model.SGDClasifier"), "did you mean 'SGDClassifier'"),
         (model(estimator="sklearn.nowhere.SGDClassifier"), "cannot import 'sklearn.nowhere'"),
         (model(estimator="SGDClassifier"), "give a full import path"),
-        (model(estimator="sklearn.linear_model.LogisticRegression"), "has no partial_fit"),
+        (model(estimator="sklearn.svm.SVC"), "has no partial_fit"),
         (model(aplha=1.0), "has no parameter 'aplha'; did you mean 'alpha'"),
     ],
 )

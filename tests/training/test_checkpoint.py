@@ -14,10 +14,10 @@ from headrace.packaging.fingerprint import model_digest
 from headrace.training.candidates import Candidate, build, class_path
 from headrace.training.checkpoint import (
     Learner,
-    dump_block,
+    dump_blocks,
     dump_estimator,
     dump_learners,
-    load_block,
+    load_blocks,
     load_estimator,
     load_learners,
 )
@@ -103,7 +103,9 @@ def test_an_estimator_that_holds_what_is_not_trusted_is_refused_on_both_ways() -
 def test_a_block_comes_back_as_it_was(y: np.ndarray | None, dense: bool) -> None:
     X = np.array([[1, 0], [0, 2], [0, 0]], np.float32)
     block = Block(X if dense else sparse.csr_matrix(X), y, None if y is None else np.arange(3.0))
-    read = load_block(dump_block(block))
+    read, nothing = load_blocks(dump_blocks([block, None]))
+    assert read is not None
+    assert nothing is None
     matrices: list[Any] = [read.X, block.X]
     left, right = (each if dense else each.toarray() for each in matrices)
     assert left.dtype == np.float32

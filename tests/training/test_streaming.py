@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,11 +18,12 @@ from headrace.cluster.config import ClusterFile
 from headrace.errors import RunError
 from headrace.packaging.fingerprint import model_digest
 from headrace.runs import Workflow
+from headrace.training.board import Trained, note_epoch
 from headrace.training.candidates import Candidate, build
 from headrace.training.checkpoint import Learner
+from headrace.training.learning import learn
 from headrace.training.options import TrainOptions
-from headrace.training.prepared import Block, Prepared
-from headrace.training.streaming import Trained, concatenate, learn, note_epoch
+from headrace.training.prepared import Block, Prepared, concatenate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,13 +43,13 @@ def learner(path: str = SGD, **params: object) -> Learner:
 
 
 def prepared(block: Block) -> Prepared:
-    return Prepared(block, EMPTY)
+    return Prepared((block,), (EMPTY,))
 
 
 def steps(first: Learner, blocks: Sequence[Block]) -> Learner:
     state: tuple[Learner, ...] = (first,)
     for block in blocks:
-        state = learn(state, prepared(block), classes=(0, 1), active=frozenset({"m"}))
+        state = learn(state, prepared(block), classes=(0, 1))
     return state[0]
 
 
@@ -66,9 +68,9 @@ def test_blocks_in_order_teach_what_partial_fit_in_a_loop_teaches() -> None:
     assert model_digest(streamed.estimator) == model_digest(by_hand)
 
 
-def test_a_candidate_that_is_no_longer_active_does_not_learn() -> None:
-    first = learner()
-    (same,) = learn((first,), prepared(Block(X, Y, None)), classes=(0, 1), active=frozenset())
+def test_a_candidate_that_has_failed_does_not_learn() -> None:
+    first = replace(learner(), failure="why not")
+    (same,) = learn((first,), prepared(Block(X, Y, None)), classes=(0, 1))
     assert same is first
 
 

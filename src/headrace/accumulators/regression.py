@@ -13,6 +13,7 @@ from headrace.accumulators.rankings import ratio
 from headrace.accumulators.rowsample import RowSample
 
 _PLOTTED = 1000
+_ROUNDING = 64 * np.finfo(np.float64).eps
 
 
 class RegressionMetrics:
@@ -108,7 +109,8 @@ class RegressionMetrics:
         """Name to estimate; R2 and explained variance are undefined for a constant truth."""
         total, d, dd, e, ee, size = self.tally.sums
         spread = dd - ratio(d * d, total) if self.least < self.most else np.zeros_like(total)
-        spread = np.where(spread > 0, spread, 0.0)
+        # A replicate may hold one value alone, of which rounding leaves a little: no spread to explain.
+        spread = np.where(spread > _ROUNDING * dd, spread, 0.0)
         mse = ratio(ee, total)
         values = {
             "mse": mse,

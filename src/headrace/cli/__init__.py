@@ -10,7 +10,7 @@ import typer
 from typer.exceptions import TyperException
 
 from headrace import __version__
-from headrace.cli import data, models, runs
+from headrace.cli import checks, data, ingest, models, runs
 from headrace.errors import HeadraceError
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ def _top(
 
 
 data.add_to(app)
+checks.add_to(app)
+ingest.add_to(app)
 runs.add_to(app)
 models.add_to(app)
 

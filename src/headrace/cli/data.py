@@ -1,4 +1,4 @@
-"""Commands about data: sample, init, profile, check."""
+"""Commands about data: sample, init, profile, compare."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import typer
 from headrace.cli.output import ClusterFlag, JsonFlag, print_json, say
 
 if TYPE_CHECKING:
-    from headrace.profiling.checks import CheckReport
     from headrace.profiling.profile import Profile
 
 DataArgument = Annotated[str, typer.Argument(metavar="DATA", help="Directory, glob, file or URL of Parquet.")]
@@ -17,7 +16,7 @@ DataArgument = Annotated[str, typer.Argument(metavar="DATA", help="Directory, gl
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands to the application."""
-    for command in (sample, init, profile, check):
+    for command in (sample, init, profile, compare):
         app.command()(command)
 
 
@@ -86,7 +85,16 @@ def profile(
         str | None, typer.Option("--target", metavar="COL", help="Also profile each class of this column.")
     ] = None,
     cluster: ClusterFlag = None,
-    html: Annotated[str | None, typer.Option("--html", metavar="FILE", help="Also write a page.")] = None,
+    html: Annotated[
+        str | None,
+        typer.Option("--html", metavar="FILE", help="Also write a page, with pairs of columns and trends."),
+    ] = None,
+    time: Annotated[
+        str | None,
+        typer.Option(
+            "--time", metavar="COL", help="Column that the page's trends follow; default: the first of times."
+        ),
+    ] = None,
     output: Annotated[
         str, typer.Option("--output", "-o", metavar="FILE", help="Where the profile goes.")
     ] = "profile.json",
@@ -99,14 +107,22 @@ def profile(
     Example: headrace profile data/flights --target late --html flights.html
     """
     from headrace.data.storage import write_bytes
+    from headrace.errors import InputError
 
-    measured = _profile(data, target, cluster)
-    text = measured.to_json()
-    write_bytes(output, text.encode())
-    if html is not None:
+    if html is None:
+        if time is not None:
+            raise InputError("--time is of the page", where="profile", mend="give --html FILE too")
+        measured = _profile(data, target, cluster)
+    else:
+        from headrace.cli.progress import watching
+        from headrace.exploring import explore
         from headrace.report import render_profile
 
-        write_bytes(html, render_profile(measured, title=data).encode())
+        with watching() as subscriber:
+            measured, explored = explore(data, target, time=time, cluster=cluster, subscribers=[subscriber])
+        write_bytes(html, render_profile(measured, explored, title=data).encode())
+    text = measured.to_json()
+    write_bytes(output, text.encode())
     if json:
         say(text)
         return
@@ -119,98 +135,44 @@ def profile(
     say(f"profile: {output}" + (f", page: {html}" if html else ""))
 
 
-def check(
-    data: Annotated[
-        str | None, typer.Argument(metavar="[DATA]", help="Parquet; the workflow's own when left out.")
-    ] = None,
-    against: Annotated[
-        str | None, typer.Option("--against", metavar="PROFILE", help="A profile of the data that are known.")
-    ] = None,
-    workflow: Annotated[
-        str | None,
-        typer.Option("--workflow", metavar="FILE", help="A workflow whose expectations must hold."),
-    ] = None,
-    target: Annotated[
-        str | None, typer.Option("--target", metavar="COL", help="The column to predict.")
-    ] = None,
+def compare(
+    a: Annotated[str, typer.Argument(metavar="A", help="Parquet, or a profile.json of data.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="Parquet, or a profile.json of other data.")],
+    html: Annotated[str | None, typer.Option("--html", metavar="FILE", help="Also write a page.")] = None,
     cluster: ClusterFlag = None,
     json: JsonFlag = False,
 ) -> None:
-    """Check data; exit 1 when a check fails.
+    """Show two data sets side by side.
 
-    By themselves, against a profile seen before, or against the expectations of a workflow.
+    Columns that came or went, missing shares, means, and how far each distribution moved.
 
-    Example: headrace check data/new --against profile.json
+    Example: headrace compare data/2012 data/2013 --html years.html
     """
-    report = _check(data, against, workflow, target, cluster)
+    from headrace.cli.checks import read_profile
+    from headrace.data.storage import write_bytes
+    from headrace.profiling.comparison import compare as side_by_side
+
+    left, right = (
+        read_profile(path) if path.endswith(".json") else _profile(path, None, cluster) for path in (a, b)
+    )
+    document = side_by_side(left, right).to_dict()
+    if html is not None:
+        from headrace.report.comparison import render_comparison
+
+        write_bytes(html, render_comparison(left, right, names=(a, b)).encode())
     if json:
-        print_json(report.to_dict())
-    else:
-        from headrace.cli.output import console
-        from headrace.cli.tables import check_table
+        print_json(document)
+        return
+    from headrace.cli.output import console
+    from headrace.cli.tables import comparison_table
 
-        console().print(check_table(report))
-        say(report.summary())
-    if report.status == "fail":
-        raise typer.Exit(1)
+    console().print(comparison_table(document))
+    say(f"A: {left.rows:,} rows, B: {right.rows:,} rows" + (f", page: {html}" if html else ""))
 
 
-def _check(
-    data: str | None, against: str | None, workflow: str | None, target: str | None, cluster: str | None
-) -> CheckReport:
-    from headrace.errors import InputError
-    from headrace.profiling.checks import check_against, check_profile
-
-    if workflow is not None:
-        if against is not None:
-            raise InputError("--against and --workflow were both given", mend="give one of them")
-        from headrace.workflow import load_workflow
-
-        file = load_workflow(workflow)
-        wanted = target or file.problem.target
-        return check_profile(
-            _profile(data or file.data.url, wanted, cluster, where=file.data.where),
-            file.checks,
-            target=wanted,
-            task=file.problem.task,
-            time=file.data.time,
-            ignore=file.data.drop,
-        )
-    if data is None:
-        raise InputError("no data given", where="check", mend="give DATA or --workflow FILE")
-    if against is None:
-        return check_profile(_profile(data, target, cluster), target=target)
-    reference = _read_profile(against)
-    from headrace.data.dataset import Dataset
-
-    known = target or reference.target
-    if known is not None and target is None and known not in Dataset(data).schema.names:
-        known = None  # new data often come before the answers do
-    return check_against(_profile(data, known, cluster), reference, target=known)
-
-
-def _read_profile(path: str) -> Profile:
-    from headrace.data.storage import exists, read_json
-    from headrace.errors import InputError
-    from headrace.profiling.profile import Profile
-
-    if not exists(path):
-        raise InputError(
-            "no such file", where=path, mend="write it with: headrace profile DATA --output FILE"
-        )
-    try:
-        return Profile.from_dict(read_json(path))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(
-            f"is not a profile ({type(error).__name__})",
-            where=path,
-            mend="write it with: headrace profile DATA",
-        ) from error
-
-
-def _profile(url: str, target: str | None, cluster: str | None, where: str | None = None) -> Profile:
+def _profile(url: str, target: str | None, cluster: str | None) -> Profile:
     from headrace.cli.progress import watching
-    from headrace.exploring import profile as measure
+    from headrace.exploring import survey
 
     with watching() as subscriber:
-        return measure(url, target, cluster=cluster, where=where, subscribers=[subscriber])
+        return survey(url, target, cluster=cluster, subscribers=[subscriber]).whole

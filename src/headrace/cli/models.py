@@ -1,15 +1,21 @@
-"""Commands about the registry: models list, models show."""
+"""Commands about the registry: models list, show, export, verify."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from headrace.cli.output import JsonFlag, print_json, say
 
+if TYPE_CHECKING:
+    from headrace.packaging.package import Package
+
 RegistryFlag = Annotated[
     str, typer.Option("--registry", metavar="URL", help="Folder or URL of the registry.")
+]
+ModelArgument = Annotated[
+    str, typer.Argument(metavar="MODEL", help="late, late@3, late@champion, or a package's folder.")
 ]
 
 
@@ -18,6 +24,8 @@ def add_to(app: typer.Typer) -> None:
     models = typer.Typer(help="Models by name and version.", rich_markup_mode=None)
     models.command("list")(list_models)
     models.command("show")(show)
+    models.command("export")(export)
+    models.command("verify")(verify)
     app.add_typer(models, name="models")
 
 
@@ -47,9 +55,7 @@ def list_models(
 
 
 def show(
-    model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="late, late@3, late@champion, or a package's folder.")
-    ],
+    model: ModelArgument,
     registry: RegistryFlag = "registry",
     json: JsonFlag = False,
 ) -> None:
@@ -57,15 +63,66 @@ def show(
 
     Example: headrace models show late@champion
     """
+    package = _read(model, registry)
+    if json:
+        print_json({"url": package.url, **package.manifest.to_dict()})
+    else:
+        say(package.card)
+        say(f"package: {package.url}")
+
+
+def export(
+    model: ModelArgument,
+    directory: Annotated[str, typer.Argument(metavar="DIR", help="Where the files are written.")],
+    format: Annotated[  # noqa: A002 - the name of the flag
+        str, typer.Option("--format", help="onnx, skops or pickle.")
+    ] = "onnx",
+    allow_pickle: Annotated[
+        bool, typer.Option("--allow-pickle", help="Write a pickle, which runs code when it is loaded.")
+    ] = False,
+    registry: RegistryFlag = "registry",
+    json: JsonFlag = False,
+) -> None:
+    """Write a model as a file for another runtime, when it says there what it says here.
+
+    Example: headrace models export late@champion exported --format onnx
+    """
+    from headrace.packaging.exports.files import export_file
+
+    package = _read(model, registry)
+    path, result = export_file(package, directory, format, allow_pickle=allow_pickle)
+    if json:
+        print_json({"file": path, "gate": result})
+    else:
+        say(path)
+
+
+def verify(model: ModelArgument, registry: RegistryFlag = "registry", json: JsonFlag = False) -> None:
+    """Check a package's hashes and hold each of its files against the scikit-learn pipeline again.
+
+    Example: headrace models verify late@champion
+    """
+    from headrace.packaging.exports.files import verify_package
+
+    package = _read(model, registry)
+    results = verify_package(package)
+    if json:
+        print_json({"url": package.url, "files": sorted(package.manifest.files), "gates": results})
+    else:
+        say(f"{package.url}: {len(package.manifest.files)} files have the hashes of the manifest")
+        for kind, result in results.items():
+            say(
+                f"{kind}: {'passed' if result['passed'] else 'FAILED'} on {result['rows']:,} rows, largest "
+                f"difference {result['largest_difference']:.3g} (tolerance {result['tolerance']:g})"
+            )
+    if not all(result["passed"] for result in results.values()):
+        raise typer.Exit(1)
+
+
+def _read(model: str, registry: str) -> Package:
     from headrace.data.storage import exists, join
     from headrace.packaging.package import read_package
     from headrace.packaging.registry import Registry
 
     is_folder = "/" in model or exists(join(model, "manifest.json"))
-    url = model if is_folder else Registry(registry).resolve(model)
-    package = read_package(url)
-    if json:
-        print_json({"url": url, **package.manifest.to_dict()})
-    else:
-        say(package.card)
-        say(f"package: {url}")
+    return read_package(model if is_folder else Registry(registry).resolve(model))

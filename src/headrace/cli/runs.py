@@ -72,6 +72,12 @@ def run(
     resume: Annotated[
         str | None, typer.Option("--resume", metavar="RUN", help="Go on with the run in this directory.")
     ] = None,
+    more_candidates: Annotated[
+        int | None,
+        typer.Option(
+            "--more-candidates", metavar="N", help="With --resume: add so many to the run's search.", min=1
+        ),
+    ] = None,
     seed: Annotated[
         int | None, typer.Option("--seed", metavar="N", help="In place of the workflow's.", min=0)
     ] = None,
@@ -89,8 +95,17 @@ def run(
     if resume is not None:
         _refuse_beside_resume({"WORKFLOW": workflow, "--run": directory, "--seed": seed})
         with watching() as subscriber:
-            result = Workflow.resume(resume, cluster=_cluster(cluster), subscribers=[subscriber])
+            result = Workflow.resume(
+                resume,
+                cluster=_cluster(cluster),
+                subscribers=[subscriber],
+                more_candidates=more_candidates or 0,
+            )
     else:
+        if more_candidates is not None:
+            raise InputError(
+                "goes together with --resume", where="--more-candidates", mend="name the run by --resume"
+            )
         if workflow is None:
             raise InputError(
                 "is missing", where="WORKFLOW", mend="name a workflow file, or a run by --resume"
@@ -100,9 +115,16 @@ def run(
             job = job.with_seed(seed)
         with watching() as subscriber:
             result = job.run(cluster=_cluster(cluster), run_dir=directory, subscribers=[subscriber])
+    from headrace.cli.output import console
+    from headrace.cli.tables import leaderboard_table
+    from headrace.data.storage import join, read_json
+
     if json:
         print_json({**result.run, "directory": result.directory, "passed": result.passed})
     else:
+        board = read_json(join(result.directory, "leaderboard.json"))
+        if len(board["rows"]) > 1:
+            console().print(leaderboard_table(board))
         for line in ending(result.run, result.directory, _baseline(result.directory), passed=result.passed):
             say(line)
     if not result.passed:

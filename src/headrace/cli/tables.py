@@ -22,6 +22,8 @@ BARS = "▁▂▃▄▅▆▇█"
 BINS = 10
 FEW_EPOCHS = 3
 """Epochs of a plan that are shown one by one."""
+MOST_CANDIDATES = 15
+"""Candidates of a leaderboard that are shown; the file has them all."""
 MOST_COLUMNS = 200
 """Columns shown; the file has them all."""
 
@@ -66,6 +68,30 @@ def check_table(report: CheckReport) -> Table:
     return table
 
 
+def comparison_table(document: Mapping[str, Any]) -> Table:
+    """Show the columns of two data sets, those that differ most first."""
+    from headrace.report.comparison import comparison_rows
+
+    heads = ("column", "", ">missing A", ">missing B", ">mean A", ">mean B", ">PSI", "distance")
+    table = _table(*heads)
+    rows = comparison_rows(dict(document))
+    colours = {"moved": "bold red", "moved a little": "yellow", "alike": None, "not compared": None}
+    for row in rows[:MOST_COLUMNS]:
+        _add(table, *row, style=colours.get(row[1], "bold red"))
+    if len(rows) > MOST_COLUMNS:
+        _add(table, f"... {len(rows) - MOST_COLUMNS} more", *[""] * (len(heads) - 1))
+    return table
+
+
+def dimension_table(report: CheckReport) -> Table:
+    """Show the six scores of quality with their reasons."""
+    table = _table("quality", ">score", "because")
+    for each in report.dimensions:
+        score = "unknown" if each.score is None else str(each.score)
+        _add(table, each.name, score, "; ".join(each.reasons))
+    return table
+
+
 def plan_table(document: Mapping[str, Any]) -> Table:
     """Show the passes of a plan."""
     total = document["passes"]
@@ -94,11 +120,48 @@ def plan_table(document: Mapping[str, Any]) -> Table:
     return table
 
 
+def leaderboard_table(document: Mapping[str, Any]) -> Table:
+    """Show the leaderboard: the first candidates and the baselines, with intervals when there are folds."""
+    metric, folds = document["metric"], document.get("folds", 1)
+    table = _table(
+        "candidate", f">{metric}", *([">95 % interval", ">to the best"] if folds > 1 else []), ">fit", ">a row", ">numbers", ""
+    )  # fmt: skip
+    rows = document["rows"]
+    shown = [row for row in rows if not row["is_baseline"]][:MOST_CANDIDATES]
+    for row in [*shown, *(row for row in rows if row["is_baseline"])]:
+        score, apart, low_high = row["validation"].get(metric), row["difference"], row["interval"]
+        spread = "" if low_high is None else f"{low_high[0]:.4f} to {low_high[1]:.4f}"
+        against = (
+            "" if apart is None else f"{apart['value']:+.4f} ({apart['low']:+.4f} to {apart['high']:+.4f})"
+        )
+        micro, learnt = row["prediction_microseconds"], row["complexity"]
+        words = [
+            word
+            for word, said in (
+                ("best", row["best"]), ("simplest within 1 SE", row["simplest"]), ("baseline", row["is_baseline"]),
+                ("failed", row["failure"]), (f"dropped after {row['dropped_after_rows'] or 0:,} rows", row["dropped_after_rows"]),
+            )
+            if said
+        ]  # fmt: skip
+        _add(
+            table,
+            row["candidate"],
+            "" if score is None else f"{score:.4f}",
+            *([spread, against] if folds > 1 else []),
+            duration(row["seconds"]),
+            "" if micro is None else f"{micro:.2g} µs",
+            "" if learnt is None else f"{learnt:,}",
+            ", ".join(words),
+        )
+    return table
+
+
 def _alike(left: Mapping[str, Any], right: Mapping[str, Any]) -> bool:
-    """Whether two passes are epochs that read the same."""
+    """Whether two passes are epochs, or steps, that read the same."""
     keys = ("chunks", "rows", "bytes", "seconds")
-    epochs = all(each["name"].startswith("epoch ") for each in (left, right))
-    return epochs and all(left.get(key) == right.get(key) for key in keys)
+    kind, other = (each["name"].rpartition(" ")[0] for each in (left, right))
+    numbered = kind == other and kind.endswith(("epoch", "step"))
+    return numbered and all(left.get(key) == right.get(key) for key in keys)
 
 
 def models_table(rows: Sequence[Mapping[str, Any]]) -> Table:

@@ -25,6 +25,9 @@ _UNITS = {"": 1, "b": 1} | {
 }
 SMALL_DATA = 256 << 20
 """Bytes of data below which the default cluster is threads of one process."""
+MOST_THREADS = 4
+"""Cores up to which it is threads whatever the data: decoding, sorting and fitting let other threads of a process run, all
+but about a fifth of the time, and threads load libraries once and hand blocks on without a copy."""
 SMALLEST_MEMORY = 256 << 20
 """Bytes per worker below which Python, Arrow and scikit-learn alone do not fit."""
 
@@ -158,10 +161,11 @@ def default_cluster(data_bytes: int | None = None) -> ClusterFile:
     Parameters
     ----------
     data_bytes : int, optional
-        Bytes of the data. Below 256 MiB the workers are threads of this process: starting processes would take
-        longer than the work.
+        Bytes of the data. Below 256 MiB, and on up to four cores, the workers are threads of this process: starting
+        processes would take longer than the work, or than what they gain.
     """
-    return ClusterFile(processes=data_bytes is None or data_bytes >= SMALL_DATA)
+    small = data_bytes is not None and data_bytes < SMALL_DATA
+    return ClusterFile(processes=not small and available_cores() > MOST_THREADS)
 
 
 def load_cluster(path: str | None) -> ClusterFile:

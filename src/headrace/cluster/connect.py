@@ -43,6 +43,10 @@ machine, so the worker ends and Dask retries its chunk elsewhere.
 """
 
 
+NO_WORKERS_TIMEOUT = "120s"
+"""A run ends, and can be resumed, when it has been without any worker for so long."""
+
+
 @contextmanager
 def connect(cluster: ClusterFile) -> Iterator[Client]:
     """Start the workers of `cluster` on this machine and yield a client connected to them.
@@ -121,6 +125,8 @@ def _settings(cluster: ClusterFile) -> dict[str, Any]:
         "distributed.worker.profile.enabled": False,
         # the third worker that a chunk ends is the last: Dask counts those before it
         "distributed.scheduler.allowed-failures": 2,
+        # without it a run whose workers cannot start again waits for ever
+        "distributed.scheduler.no-workers-timeout": NO_WORKERS_TIMEOUT,
         "distributed.worker.preload": [],
         "distributed.nanny.preload": [],
         "distributed.admin.system-monitor.gil.enabled": False,

@@ -146,6 +146,21 @@ class Dataset:
         ]
         return any(side & (FALSE | UNKNOWN) for side in sides), any(side & TRUE for side in sides)
 
+    def spans(self, column: str, chunks: Iterable[Chunk]) -> list[tuple[Any, Any, int]]:
+        """Smallest and largest value of a column and rows, of each row group of some chunks whose footer tells."""
+        found = {
+            (piece.path, number): (group.columns[column].extremes, group.rows)
+            for chunk in chunks
+            for piece in chunk.pieces
+            for number in piece.row_groups
+            if column in (group := self._by_path[piece.path].row_groups[number]).columns
+        }
+        return [
+            (extremes.minimum, extremes.maximum, rows)
+            for extremes, rows in found.values()
+            if extremes.minimum is not None
+        ]
+
     def column_bytes(self, columns: Iterable[str], chunks: Iterable[Chunk] | None = None) -> int:
         """Compressed bytes that are read for some columns of some chunks, those of the filter included."""
         names = read_columns(columns, self._filter)

@@ -55,7 +55,22 @@ class TimeSplit(Options):
     )
 
 
-Split = Annotated[RandomSplit | TimeSplit, Field(discriminator="kind")]
+class GroupSplit(Options):
+    """Rows with the same key are in the same part, by a hash of the key; missing keys are one group."""
+
+    kind: Literal["group"] = "group"
+    key: str = Field(description="The column whose values stay together; it is no feature")
+    test: Share = Field(default=0.2, description="Share of the keys that no training sees")
+    validation: Share = Field(default=0.1, description="Share of the keys that choose epoch and candidate")
+
+    @model_validator(mode="after")
+    def _leave_rows_to_train_on(self) -> GroupSplit:
+        if self.test + self.validation >= 1.0:
+            raise ValueError("test and validation leave no row to train on; lower one of them")
+        return self
+
+
+Split = Annotated[RandomSplit | TimeSplit | GroupSplit, Field(discriminator="kind")]
 
 
 class DataOptions(Options):

@@ -23,6 +23,15 @@ if TYPE_CHECKING:
 LAST_UPLOADED = "manifest.json"
 """On an object store a directory exists for readers once this file does."""
 
+CLAIM = ".claim"
+"""On an object store, who makes a directory holds it by creating this file in it first."""
+
+CREATES_ONCE = {"file", "local", "memory", "s3", "s3a", "gs", "gcs", "abfs", "abfss", "az"}
+"""Protocols of which `create` has exactly one winner; elsewhere it looks and then writes."""
+
+NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS}
+"""What a file system answers that knows no hard links."""
+
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
@@ -103,9 +112,10 @@ def join(url: str, *names: str) -> str:
 
 
 def exists(url: str) -> bool:
-    """Whether a file or directory is at `url`."""
+    """Whether a file or directory is at `url` now, whatever was listed before."""
     filesystem, path = open_filesystem(url)
     with _errors_of(url):
+        filesystem.invalidate_cache()
         return bool(filesystem.exists(path))
 
 
@@ -156,6 +166,52 @@ def write_bytes(url: str, data: bytes) -> None:
             filesystem.pipe_file(path, data)
 
 
+def create(url: str, data: bytes) -> bool:
+    """Write a whole file unless one is there: of all who try at once, one wins.
+
+    A local file is written aside and linked into place; S3, Google and Azure stores are asked to create and not to
+    replace. A store that can do neither is looked at first, so that two within an instant may both win there:
+    `creates_once` tells it, and who needs the lock looks again.
+
+    Parameters
+    ----------
+    url : str
+        Where the file shall be.
+    data : bytes
+        Its content.
+
+    Returns
+    -------
+    bool
+        Whether it was written: False when a file is there.
+
+    Raises
+    ------
+    StorageError
+        It cannot be written; nothing half-written stays.
+    """
+    filesystem, path = open_filesystem(url)
+    with _errors_of(url):
+        if is_local(filesystem):
+            return _create_local(Path(path), data)
+        filesystem.makedirs(str(PurePosixPath(path).parent), exist_ok=True)
+        try:
+            filesystem.pipe_file(path, data, mode="create")
+        except FileExistsError:
+            return False
+        except OSError as error:
+            # s3fs knows a refused condition by a word that some stores leave out, and then tells a wrong argument.
+            if error.errno == errno.EINVAL and exists(url):
+                return False
+            raise
+    return True
+
+
+def creates_once(url: str) -> bool:
+    """Whether `create` has exactly one winner there."""
+    return fsspec.core.split_protocol(url)[0] in {None, *CREATES_ONCE}
+
+
 def write_json(url: str, document: Any) -> None:
     """Write a JSON document (finite numbers only) as `write_bytes` does."""
     text = json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False)
@@ -167,6 +223,7 @@ def list_names(url: str) -> list[str]:
     filesystem, path = open_filesystem(url)
     own = path.rstrip("/")
     with _errors_of(url):
+        filesystem.invalidate_cache()  # others write there too
         try:
             children = filesystem.ls(path, detail=False)
         except (FileNotFoundError, NotADirectoryError):
@@ -187,8 +244,9 @@ def remove_tree(url: str) -> None:
 def aside(url: str, *, sync: bool = True) -> Iterator[Path]:
     """Fill a fresh local directory whose content appears at `url` in one step when the block ends well.
 
-    Locally the directory is a hidden sibling that is synced and renamed. On a store all files are
-    uploaded, the file named ``manifest.json`` last. When the block fails nothing remains.
+    Locally the directory is a hidden sibling that is synced and renamed. On a store the place is claimed, then all
+    files are uploaded, the file named ``manifest.json`` last. When the block fails nothing remains; of two who make
+    the same directory at once, one fails.
 
     Parameters
     ----------
@@ -224,7 +282,7 @@ def aside(url: str, *, sync: bool = True) -> Iterator[Path]:
                 directory.rename(path)
                 _sync(Path(path).parent)
             else:
-                _upload(filesystem, directory, path)
+                _upload(filesystem, directory, path, url)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 
@@ -245,21 +303,37 @@ def _sync_tree(directory: Path) -> None:
         _sync(Path(folder))
 
 
-def _upload(filesystem: Any, directory: Path, path: str) -> None:
+def _upload(filesystem: Any, directory: Path, path: str, url: str) -> None:
     files = [file for file in directory.rglob("*") if file.is_file()]
     files.sort(key=lambda file: (file.name == LAST_UPLOADED, file.as_posix()))
     sent: list[str] = []
+    with _claimed(url):
+        try:
+            for file in files:
+                target = f"{path.rstrip('/')}/{file.relative_to(directory).as_posix()}"
+                filesystem.makedirs(str(PurePosixPath(target).parent), exist_ok=True)
+                sent.append(target)
+                filesystem.put_file(str(file), target)
+        except BaseException:
+            for target in sent:
+                with contextlib.suppress(OSError):
+                    filesystem.rm_file(target)
+            raise
+
+
+@contextlib.contextmanager
+def _claimed(url: str) -> Iterator[None]:
+    """Hold a place on a store while it is filled; refuse one that another holds or has filled."""
+    claim = join(url, CLAIM)
+    if not create(claim, secrets.token_hex(8).encode()):
+        raise StorageError("is being written by another process", where=url, mend="name a new place")
     try:
-        for file in files:
-            target = f"{path.rstrip('/')}/{file.relative_to(directory).as_posix()}"
-            filesystem.makedirs(str(PurePosixPath(target).parent), exist_ok=True)
-            sent.append(target)
-            filesystem.put_file(str(file), target)
-    except BaseException:
-        for target in sent:
-            with contextlib.suppress(OSError):
-                filesystem.rm_file(target)
-        raise
+        if list_names(url) != [CLAIM]:  # another was here between the first look and the claim
+            raise StorageError("exists already and is not empty", where=url, mend="name a new place")
+        yield
+    finally:
+        with contextlib.suppress(StorageError):
+            remove_tree(claim)
 
 
 def _write_local(path: Path, data: bytes) -> None:
@@ -274,6 +348,41 @@ def _write_local(path: Path, data: bytes) -> None:
     finally:
         temporary.unlink(missing_ok=True)
     _sync(path.parent)
+
+
+def _create_local(path: Path, data: bytes) -> bool:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp-{secrets.token_hex(4)}")
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            if error.errno not in NO_LINKS:
+                raise
+            return _create_unlinked(path, data)
+    finally:
+        temporary.unlink(missing_ok=True)
+    _sync(path.parent)
+    return True
+
+
+def _create_unlinked(path: Path, data: bytes) -> bool:
+    """Create a file where names cannot be linked: one winner all the same, and a crash may leave it torn."""
+    try:
+        with path.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except FileExistsError:
+        return False
+    _sync(path.parent)
+    return True
 
 
 def _sync(path: Path) -> None:

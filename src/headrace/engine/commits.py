@@ -27,14 +27,31 @@ class PassRecord:
     rows: int = 0
     bytes: int = 0
     seconds: float = 0.0
+    kept: int = 0
+    """Rows that the filter of the data kept, of the chunks that were read and not found prepared."""
     memory_peak: dict[str, int] = field(default_factory=dict)
     """Worker address to its peak resident bytes."""
+
+    @classmethod
+    def known(cls, progress: Progress, *, where: str) -> PassRecord:
+        """Read what the ledger knows of a pass.
+
+        Raises
+        ------
+        RunError
+            When it is not written as this version writes it.
+        """
+        try:
+            return cls(**progress.body["record"])
+        except MALFORMED as error:
+            raise _not_ours(where) from error
 
     def add(self, reading: Reading) -> None:
         """Count one chunk."""
         self.chunks += reading.count.chunks
         self.rows += reading.count.rows
         self.bytes += reading.count.bytes
+        self.kept += reading.count.kept
         self.memory_peak[reading.worker] = max(reading.memory_peak, self.memory_peak.get(reading.worker, 0))
 
 
@@ -77,6 +94,11 @@ class Commits:
         """Whether anything is committed."""
         return self.form is not None and self.ledger is not None
 
+    @property
+    def keeps(self) -> bool:
+        """Whether what a stream keeps is committed."""
+        return self.form is not None and self.form.dump_kept is not None
+
     def due(self) -> bool:
         """Whether it is time for a commit."""
         return self.form is not None and self.ledger is not None and self.ledger.due()
@@ -88,7 +110,7 @@ class Commits:
     def state(self, known: Progress, labels: Sequence[str]) -> Any:
         """Load a state of which the ledger has the pieces, in this process."""
         assert self.form is not None, "progress is known when there is a form"
-        return self.form.load(self.pieces(known, labels))
+        return _load(self.form.load, self.ledger.url if self.ledger else "", self.pieces(known, labels))
 
     def pieces(self, known: Progress, labels: Sequence[str]) -> list[bytes]:
         """Read pieces of states."""
@@ -153,8 +175,29 @@ class Commits:
 
         # Dask warns of bytes within a graph; here they are wanted, and they are few.
         with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1TB"}):
-            future: Future[Any] = self.client.submit(load, content, pure=False)
+            where = self.ledger.url if self.ledger else ""
+            future: Future[Any] = self.client.submit(_load, load, where, content, pure=False)
         return future
+
+
+MALFORMED = (KeyError, TypeError, ValueError, AttributeError, IndexError, EOFError)
+"""What reading a state raises that is not written as it should be."""
+
+
+def _load(load: Callable[[Any], Any], where: str, content: Any) -> Any:
+    """Load a state; its bytes are those that were written, so that what does not fit is of another version."""
+    try:
+        return load(content)
+    except MALFORMED as error:
+        raise _not_ours(where) from error
+
+
+def _not_ours(where: str) -> RunError:
+    return RunError(
+        "a state of the ledger cannot be read by this version",
+        where=where,
+        mend="go on with the versions that run.json names, or begin a new run",
+    )
 
 
 class Arrivals:

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import secrets
 import socket
 import threading
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
 import psutil
 
-from headrace.data.storage import join, read_json, remove_tree, write_json
+from headrace.data.storage import (
+    create,
+    creates_once,
+    join,
+    list_names,
+    read_json,
+    remove_tree,
+    write_json,
+)
 from headrace.errors import InputError, RunError, StorageError
 
 BEAT_SECONDS = 2.0
@@ -22,7 +32,10 @@ BEATS_WATCHED = 3
 """Beats of silence after which the holder on another machine counts as dead."""
 
 SETTLE_SECONDS = 0.3
-"""Who takes a lease over looks again after this long, in case two did so at once: the later writer has it."""
+"""On a store that cannot create a file once, who took a lease looks again after this long: the later writer has it."""
+
+FOLDER = "lease"
+_TERM = re.compile(r"(\d{8})\.json")
 
 
 @dataclass(frozen=True)
@@ -37,6 +50,8 @@ class Holder:
     started: float
     """Start of the process: a number that is given to another process later does not match."""
     beat: int = 0
+    released: bool = False
+    """Whether the holder has given it up."""
 
     @classmethod
     def this_process(cls) -> Self:
@@ -57,6 +72,8 @@ class Holder:
 class Lease:
     """Holds a run for this process until closed, and beats meanwhile.
 
+    Holders are counted: each writes ``lease/NUMBER.json``, of which the highest is in force. Who follows a dead or
+    departed holder creates the next number, which only one can do; nobody writes to the file of another.
     The clocks of two machines are never compared: a holder elsewhere lives if its beat changes while it is watched.
 
     Parameters
@@ -75,20 +92,24 @@ class Lease:
     def __init__(self, url: str, *, beat_seconds: float | None = None) -> None:
         self.url = url
         self.beat_seconds = BEAT_SECONDS if beat_seconds is None else beat_seconds
-        self._path = join(url, "lease.json")
         self._holder = Holder.this_process()
         self._beat = 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._beats, name="headrace-lease", daemon=True)
-        found = read_holder(self._path)
-        if found is not None and self._lives(found):
+        number, found = newest(url)
+        if found is not None and self._lives(number, found):
             raise self._refused(found)
-        self._write()
-        if found is not None:
+        self._number = number + 1
+        content = json.dumps(asdict(self._holder)).encode()
+        won = create(self._path(self._number), content)
+        if won and not creates_once(url):
             time.sleep(min(SETTLE_SECONDS, self.beat_seconds))
-            now = read_holder(self._path)
-            if now is not None and now.owner != self._holder.owner:
-                raise self._refused(now)
+        if not won or not creates_once(url):
+            now = newest(url)[1]
+            # A request that was repeated may be refused because it was granted the first time.
+            if now is None or now.owner != self._holder.owner:
+                raise self._refused(now or self._holder)
+        self._forget()
         self._thread.start()
 
     def __enter__(self) -> Self:
@@ -105,7 +126,7 @@ class Lease:
         RunError
             When the lease names another process.
         """
-        now = read_holder(self._path)
+        now = newest(self.url)[1]
         if now is not None and now.owner != self._holder.owner:
             raise RunError(f"process {now.pid} on {_short(now.host)} has taken this run over", where=self.url)
 
@@ -114,18 +135,28 @@ class Lease:
         self._stop.set()
         self._thread.join(timeout=10)
         with suppress(StorageError):
-            now = read_holder(self._path)
-            if now is not None and now.owner == self._holder.owner:
-                remove_tree(self._path)
+            write_json(self._path(self._number), asdict(replace(self._holder, released=True)))
 
-    def _lives(self, found: Holder) -> bool:
+    def _path(self, number: int) -> str:
+        return join(self.url, FOLDER, f"{number:08d}.json")
+
+    def _forget(self) -> None:
+        """Remove the files of those before."""
+        for number in terms(self.url):
+            if number < self._number:
+                with suppress(StorageError):  # what stays is not in force
+                    remove_tree(self._path(number))
+
+    def _lives(self, number: int, found: Holder) -> bool:
+        if found.released:
+            return False
         if found.host == self._holder.host:
             return found.lives_here()
         end = time.monotonic() + BEATS_WATCHED * self.beat_seconds
         while time.monotonic() < end:
             time.sleep(self.beat_seconds / 2)
-            now = read_holder(self._path)
-            if now is None:
+            now = read_holder(self._path(number))
+            if now is None or now.released:
                 return False
             if (now.owner, now.beat) != (found.owner, found.beat):
                 return True
@@ -138,22 +169,33 @@ class Lease:
             mend="wait until it ends, or end it",
         )
 
-    def _write(self) -> None:
-        write_json(self._path, {**asdict(self._holder), "beat": self._beat})
-
     def _beats(self) -> None:
         while not self._stop.wait(self.beat_seconds):
             # A store that fails for a moment costs a beat; the others watch for several.
             with suppress(StorageError):
-                now = read_holder(self._path)
-                if now is not None and now.owner != self._holder.owner:
+                if max(terms(self.url), default=0) > self._number:
                     return
                 self._beat += 1
-                self._write()
+                write_json(self._path(self._number), asdict(replace(self._holder, beat=self._beat)))
+
+
+def terms(url: str) -> list[int]:
+    """Numbers of the holders of which the ledger at `url` has a file."""
+    names = list_names(join(url, FOLDER))
+    return [int(match[1]) for name in names if (match := _TERM.fullmatch(name))]
+
+
+def newest(url: str) -> tuple[int, Holder | None]:
+    """Return the highest number of a holder, 0 when there was none yet, and who that is.
+
+    A file that cannot be read names nobody: only a process that died while it took the lease leaves one.
+    """
+    number = max(terms(url), default=0)
+    return number, read_holder(join(url, FOLDER, f"{number:08d}.json")) if number else None
 
 
 def read_holder(path: str) -> Holder | None:
-    """Read a lease; None when there is none, or none that can be read."""
+    """Read the file of a holder; None when there is none, or none that can be read."""
     try:
         document: Any = read_json(path)
         return Holder(**document)

@@ -25,7 +25,7 @@ COMMIT_SHARE = 0.01
 
 START = "0" * 64
 _RECORD = re.compile(r"(\d{8})\.json")
-PROGRESS, CLOSED = "progress", "closed"
+PROGRESS, BEGUN, CLOSED = "progress", "begun", "closed"
 
 
 @dataclass(frozen=True)
@@ -143,8 +143,9 @@ def advance(state: State, record: Record) -> State:
         kept = [record.payloads[name] for name in sorted(record.payloads) if name.startswith("kept")]
         held = {name: payload for name, payload in record.payloads.items() if not name.startswith("kept")}
         passes[record.key] = Progress(record.body, held, (*(before.kept if before else ()), *kept))
-    elif record.kind == CLOSED:
-        return State({}, {record.kind: record})
+    elif record.kind == CLOSED and not record.body.get("extendable"):
+        begun = {BEGUN: facts[BEGUN]} if BEGUN in facts else {}
+        return State({}, {**begun, record.kind: record})
     else:
         facts[record.kind] = record
     for name in record.frees:
@@ -176,6 +177,25 @@ def replay(records: Sequence[Record], good: Callable[[Payload], bool]) -> tuple[
         if all(known[payload] for payload in states[count].payloads()):
             return count, states[count]
     return 0, states[0]
+
+
+def read_facts(url: str) -> dict[str, Record]:
+    """Read the facts of the good records of a ledger, and change nothing; payloads are not looked at."""
+    state = State()
+    for record in _chain_of(url, _numbers(list_names(url))):
+        state = advance(state, record)
+    return state.facts
+
+
+def first_record(url: str) -> Record | None:
+    """Read the first record of a ledger; None when it is missing or damaged."""
+    records = chain([_content(join(url, _name(1)))])
+    return records[0] if records else None
+
+
+def holds_records(url: str) -> bool:
+    """Whether anything was ever committed there, damaged or not."""
+    return bool(_numbers(list_names(url)))
 
 
 class Ledger:
@@ -214,9 +234,9 @@ class Ledger:
         self.share = COMMIT_SHARE if share is None else share
         self.notes: list[str] = []
         names = list_names(url)
-        numbers = [int(match[1]) for name in names if (match := _RECORD.fullmatch(name))]
+        numbers = _numbers(names)
         last = max(numbers, default=0)
-        records = chain(_content(join(url, _name(number))) for number in range(1, last + 1))
+        records = _chain_of(url, numbers)
         count, self.state = replay(records, lambda payload: self._read(payload) is not None)
         self._before = self.state
         if count < last:
@@ -329,6 +349,14 @@ class Ledger:
     def _read(self, payload: Payload) -> bytes | None:
         content = _content(join(self.url, payload.object))
         return content if content is not None and payload.names(content) else None
+
+
+def _numbers(names: Iterable[str]) -> list[int]:
+    return [int(match[1]) for name in names if (match := _RECORD.fullmatch(name))]
+
+
+def _chain_of(url: str, numbers: Sequence[int]) -> list[Record]:
+    return chain(_content(join(url, _name(number))) for number in range(1, max(numbers, default=0) + 1))
 
 
 def _content(url: str) -> bytes | None:

@@ -62,10 +62,11 @@ def row_keys(chunk: Chunk) -> NDArray[np.uint64]:
 
 def uniform(keys: NDArray[np.uint64], *, seed: int, salt: str) -> NDArray[np.float64]:
     """Uniform numbers in [0, 1) of the rows, independent between salts, shape (rows,)."""
-    return (_words(keys, seed=seed, salt=salt) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    return (words(keys, seed=seed, salt=salt) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
-def _words(keys: NDArray[np.uint64], *, seed: int, salt: str) -> NDArray[np.uint64]:
+def words(keys: NDArray[np.uint64], *, seed: int, salt: str) -> NDArray[np.uint64]:
+    """Random 64-bit words of the rows, independent between salts, shape (rows,)."""
     return splitmix64(keys ^ np.uint64(xxhash.xxh3_64_intdigest(f"{seed}:{salt}".encode())))
 
 
@@ -92,7 +93,7 @@ def parts_by_hash(
     ndarray of uint8, shape (rows,)
         Codes into `PARTS`.
     """
-    word = _words(keys, seed=seed, salt="part")
+    word = words(keys, seed=seed, salt="part")
     # As whole numbers, which spares turning every word into a float: TEST is one more than VALIDATION.
     parts = (word < _threshold(test + validation)).view(np.uint8)
     parts += word < _threshold(test)

@@ -7,15 +7,19 @@ import uuid
 from collections import deque
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from headrace.engine.commits import Arrivals, Commits, PassRecord
+from headrace.engine.commits import Commits, PassRecord
 from headrace.engine.events import ChunkDone, Note, PassEnded, PassStarted
-from headrace.errors import RowsLostError, RunError
+from headrace.engine.lanes import Lanes, label, mixed, restored
+from headrace.engine.reduction import MergeTree, Reduction
+from headrace.engine.suspects import explain
+from headrace.errors import RowsLostError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import pyarrow as pa
     from distributed import Client, Future
@@ -25,6 +29,8 @@ if TYPE_CHECKING:
     from headrace.engine.events import Event, Subscriber
     from headrace.engine.ledger import Ledger
     from headrace.engine.source import Reading, Source
+
+    Pause = Callable[[list[Future[Any]], list[Future[Any]]], list[Future[Any]]]
 
 
 class Reader:
@@ -48,13 +54,14 @@ class Reader:
         self.ledger = ledger
         self.records: list[PassRecord] = []
         self._started = 0.0
+        self._function: Callable[[pa.Table, Chunk], Any] | None = None
 
     @property
     def threads(self) -> int:
         """Threads of all workers."""
         return max(1, int(sum(self.client.nthreads().values())))
 
-    def reduce(  # noqa: C901, PLR0912, PLR0915 - one loop over what arrives reads best in one piece
+    def reduce(
         self,
         source: Source,
         update: Callable[[pa.Table, Chunk], Any],
@@ -95,82 +102,36 @@ class Reader:
             known = commits.known()
             if known is not None and known.body["done"]:
                 return commits.state(known, ["state"])
-            # The tree is a binary counter: before chunk k, `levels` holds a state for each one in k.
-            start = 0 if known is None else int(known.body["position"])
-            levels: dict[int, Future[Any]] = {}
+            tree, run = MergeTree(self.client, merge), uuid.uuid4().hex[:8]
             if known is not None:
-                for label in known.state:
-                    levels[int(label.removeprefix("level-"))] = commits.root(commits.pieces(known, [label]))
-            waiting = iter(range(start, len(source.chunks)))
-            unmerged: deque[Future[Any]] = deque()
-            arrivals = Arrivals()
-            committed, counted, merged, in_flight = replace(record), dict[int, Any](), start, 0
-            indices: dict[Any, int] = {}
-            saving: dict[Any, int] | None = None
-            saved: dict[int, bytes] = {}
-            run = uuid.uuid4().hex[:8]
-            # Leaves in flight are bounded by the threads, so that each holds one decoded chunk; those that wait for
-            # a commit hold a state each.
-            while True:
-                while in_flight < 2 * self.threads and len(unmerged) < 4 * self.threads:
-                    index = next(waiting, None)
-                    if index is None:
-                        break
-                    leaf = self._compute(source, index, update, f"{name}-{index}-{run}")
-                    reading = self.client.submit(itemgetter(1), leaf, pure=False)
-                    indices[reading.key] = index
-                    arrivals.add(reading)
-                    unmerged.append(self.client.submit(itemgetter(0), leaf, pure=False))
-                    in_flight += 1
-                if saving is None:
-                    while unmerged:
-                        carried, level = unmerged.popleft(), 0
-                        while level in levels:
-                            carried = self.client.submit(merge, levels.pop(level), carried, pure=False)
-                            level += 1
-                        levels[level] = carried
-                        merged += 1
-                    if merged < len(source.chunks) and merged > start and commits.due():
-                        order = sorted(levels)
-                        dumps = commits.dumps([levels[level] for level in order])
-                        saving, saved = dict(zip([dump.key for dump in dumps], order, strict=True)), {}
-                        for dump in dumps:
-                            arrivals.add(dump)
-                if saving is None and not in_flight and merged == len(source.chunks):
-                    break
-                future = arrivals.take()
-                result = future.result()
-                if future.key in indices:
-                    index = indices.pop(future.key)
-                    in_flight -= 1
-                    counted[index] = result
-                    self._count(record, result)
-                elif saving is not None:
-                    (saved[saving[future.key]],) = result
-                before = [index for index in counted if index < merged]
-                if saving is not None and len(saved) == len(saving) and len(before) == merged - start:
-                    # Those who go on start from what was committed, so that the loss of a worker costs no more.
-                    levels = {level: commits.root([piece]) for level, piece in saved.items()}
-                    for index in before:
-                        committed.add(counted.pop(index))
-                    committed.seconds = record.seconds + self._elapsed()
-                    commits.commit(
-                        committed, merged, {f"level-{level:02}": piece for level, piece in saved.items()}
-                    )
-                    start, saving = merged, None
-            ordered = [levels[level] for level in sorted(levels)]
-            root = ordered[0]
-            for left in ordered[1:]:
-                root = self.client.submit(merge, left, root, pure=False)
+                tree.restore(commits, known)
+
+            def send(index: int) -> Future[Any]:
+                return self._compute(source, index, update, f"{name}-{index}-{run}")
+
+            def seconds() -> float:
+                return record.seconds + self._elapsed()
+
+            root = Reduction(
+                self.client,
+                tree,
+                len(source.chunks),
+                commits,
+                record,
+                threads=lambda: self.threads,
+                send=send,
+                count=partial(self._count, record),
+                seconds=seconds,
+            ).run()
             if not commits.on:
                 return root.result()
             state, (piece,) = self.client.gather([root, *commits.dumps([root])])
             _require_all(record, source)
-            whole = replace(record, seconds=record.seconds + self._elapsed())
+            whole = replace(record, seconds=seconds())
             commits.commit(whole, len(source.chunks), {"state": piece}, done=True)
             return state
 
-    def stream(  # noqa: C901, PLR0912, PLR0915 - as reduce
+    def stream(  # noqa: C901, PLR0912, PLR0915 - one loop over what arrives reads best in one piece
         self,
         source: Source,
         order: Sequence[int],
@@ -181,6 +142,9 @@ class Reader:
         name: str,
         keep: Callable[[Any], Any] | None = None,
         form: Form | None = None,
+        lanes: Lanes | None = None,
+        pauses: Mapping[int, Pause] | None = None,
+        ahead_of: int = 2,
     ) -> tuple[list[Future[Any]], list[Future[Any]]]:
         """Read the chunks in order; every state takes each prepared block before the block is dropped.
 
@@ -206,6 +170,12 @@ class Reader:
             ``keep(prepared)`` is held on the workers for every chunk, in order.
         form : Form, optional
             How states are committed; without it the pass begins anew after a crash.
+        lanes : Lanes, optional
+            Every chain on several lanes, each of which takes its share of the blocks; mixed at fixed borders.
+        pauses : mapping of int to callable, optional
+            After so many chunks, ``pause(states, kept) -> states`` decides how to go on, as a function of these alone.
+        ahead_of : int, optional
+            Prepared blocks that may wait, for each thread.
 
         Returns
         -------
@@ -213,7 +183,9 @@ class Reader:
         kept : list of Future
             In the order of `order`; those of one commit together after a crash.
         """
-        states = list(states)
+        lanes = lanes or Lanes()
+        chains = list(states)
+        grid = [chains] * lanes.count
         kept: list[Future[Any]] = []
         fresh: list[Future[Any]] = []
         commits = Commits(self.client, self.ledger, form, name)
@@ -222,12 +194,10 @@ class Reader:
             start = 0
             if known is not None:
                 start = int(known.body["position"])
-                pieces = commits.pieces(known, sorted(known.state))
-                chains = max(1, min(len(states), len(pieces)))
-                states = [commits.root(pieces[first::chains]) for first in range(chains)]
+                grid = restored(commits, known, len(chains), lanes)
                 kept = commits.kept(known)
                 if known.body["done"]:
-                    return states, kept
+                    return grid[0], kept
             ahead: deque[tuple[int, Future[Any]]] = deque()
             in_flight: deque[Future[Any]] = deque()
             waiting = iter(order[start:])
@@ -235,7 +205,7 @@ class Reader:
             saving: list[Future[Any]] | None = None
             position = start
             while True:
-                while len(ahead) + len(in_flight) < 2 * self.threads:
+                while len(ahead) + len(in_flight) < ahead_of * self.threads:
                     index = next(waiting, None)
                     if index is None:
                         break
@@ -244,19 +214,27 @@ class Reader:
                     index, leaf = ahead.popleft()
                     prepared = self.client.submit(itemgetter(0), leaf, pure=False)
                     key = f"{name} learn {{}}-{index}-{run}"
-                    states = [
+                    lane = position % lanes.count
+                    grid[lane] = [
                         self.client.submit(step, state, prepared, key=key.format(chain), pure=False)
-                        for chain, state in enumerate(states)
+                        for chain, state in enumerate(grid[lane])
                     ]
                     if keep is not None:
                         fresh.append(self.client.submit(keep, prepared, pure=False))
                     reading = self.client.submit(itemgetter(1), leaf, pure=False)
-                    in_flight.append(self.client.submit(_after, reading, *states, pure=False))
+                    in_flight.append(self.client.submit(_after, reading, *grid[lane], pure=False))
                     position += 1
+                    pause = (pauses or {}).get(position)
+                    if lanes.meet_at(position, len(order)) or pause is not None:
+                        grid = mixed(self.client, grid, lanes)
+                    if pause is not None:
+                        grid = [pause(grid[0], [*kept, *fresh])] * lanes.count
                 if saving is None and (
                     (position > start and commits.due()) or (position == len(order) and commits.on)
                 ):
-                    saving = commits.dumps(states, fresh)
+                    # Lanes that have just been mixed are one.
+                    apart = grid if any(lane is not grid[0] for lane in grid) else grid[:1]
+                    saving = commits.dumps([state for lane in apart for state in lane], fresh)
                 if in_flight:
                     self._count(record, in_flight.popleft().result())
                 elif saving is not None:
@@ -266,10 +244,16 @@ class Reader:
                     if not gathered:
                         self.emit(Note(f"{name} begins anew after a crash: {commits.refusal}"))
                     else:
-                        pieces = [piece for held in gathered[: len(states)] for piece in held]
-                        states = [commits.root(held) for held in gathered[: len(states)]]
-                        payloads = {f"state-{number:04}": piece for number, piece in enumerate(pieces)}
-                        payloads |= dict(zip(["kept"], gathered[len(states) :], strict=False))
+                        width = len(grid[0])
+                        payloads: dict[str, bytes] = {}
+                        written = gathered[: len(saving) - bool(fresh and commits.keeps)]
+                        rows = [written[first : first + width] for first in range(0, len(written), width)]
+                        grid = [[commits.root(held) for held in row] for row in rows]
+                        grid = grid if len(grid) == lanes.count else [grid[0]] * lanes.count
+                        for lane, row in enumerate(rows):
+                            pieces = [piece for held in row for piece in held]
+                            payloads |= {label(lane, number): piece for number, piece in enumerate(pieces)}
+                        payloads |= dict(zip(["kept"], gathered[len(written) :], strict=False))
                         done = position == len(order)
                         if done:
                             _require_all(record, source)
@@ -282,7 +266,7 @@ class Reader:
                         break
                 elif not ahead:
                     break
-        return states, [*kept, *fresh]
+        return grid[0], [*kept, *fresh]
 
     def recall(self, name: str, source: Source, form: Form) -> list[Future[Any]]:
         """Count a pass that the ledger holds as done, and give what it kept.
@@ -307,6 +291,7 @@ class Reader:
     def _compute(
         self, source: Source, index: int, function: Callable[[pa.Table, Chunk], Any], key: str
     ) -> Future[Any]:
+        self._function = function
         future: Future[Any] = self.client.submit(source.work(index, function), key=key, pure=False)
         return future
 
@@ -325,24 +310,20 @@ class Reader:
     @contextmanager
     def _recorded(self, name: str, source: Source) -> Iterator[PassRecord]:
         """Count a pass, together with what the ledger knows of it."""
-        from distributed.scheduler import KilledWorker
+        from distributed.scheduler import KilledWorker, NoWorkerError
 
         self.emit(PassStarted(name, len(source.chunks), source.rows, source.bytes))
         record = PassRecord(name)
         known = None if self.ledger is None else self.ledger.state.passes.get(name)
         if known is not None:
-            record = PassRecord(**known.body["record"])
+            record = PassRecord.known(known, where="" if self.ledger is None else self.ledger.url)
             peak = max(record.memory_peak.values(), default=0)
             self.emit(ChunkDone(name, record.rows, record.bytes, "", peak))
         self._started = time.perf_counter()
         try:
             yield record
-        except KilledWorker as error:
-            raise RunError(
-                f"{_chunk_of(source, error.task)} ended every worker that tried it",
-                where=name,
-                mend="give the workers more memory, or look for a damaged row group there",
-            ) from error
+        except (KilledWorker, NoWorkerError) as error:
+            raise explain(error, self.client, source, self._function, name=name) from error
         if known is None or not known.body["done"]:
             record.seconds += self._elapsed()
         self.records.append(record)
@@ -366,14 +347,3 @@ def _require_all(record: PassRecord, source: Source) -> None:
 
 def _after(reading: Reading, *_states: Any) -> Reading:
     return reading
-
-
-def _chunk_of(source: Source, key: object) -> str:
-    """Name the files of the chunk that a task key speaks of."""
-    parts = str(key).rsplit("-", 2)
-    if len(parts) != 3 or not parts[1].isdigit():
-        return "a chunk"
-    pieces = source.chunks[int(parts[1])].pieces
-    return ", ".join(
-        f"{piece.path} row groups {piece.row_groups[0]}-{piece.row_groups[-1]}" for piece in pieces[:3]
-    )

@@ -14,8 +14,21 @@ MIB = 1 << 20
 PROCESS_BYTES = 280 * MIB
 """Resident size of a worker that has loaded its libraries and holds no data."""
 
-COPIES_OF_A_CHUNK = 3
-"""A decoded chunk, its rows in training order, and what the decoder and the allocator hold beside them."""
+ALLOCATOR_BYTES = 64 * MIB
+"""Freed memory that the allocator keeps for the next chunk: the trim threshold of the workers."""
+
+COPIES_OF_A_CHUNK = 4
+"""A decoded chunk, its rows in training order, what the decoder holds beside them, and what lies between."""
+
+SUMMARY_BYTES = 128 << 10
+"""A full summary of one column, in one part of the split and one class: quantiles, frequent values, distinct values."""
+
+ROW_SUMMARY_BYTES = 16
+"""Bytes that a value adds to a summary until that is full."""
+
+PARTS_OF_SPLIT = 3
+MERGED_AT_ONCE = 3
+"""Two summaries that are merged, and the third that they become."""
 
 STORED_BYTES = 8
 """Bytes of one stored entry of a prepared row: a float32 and the int32 that says where it stands."""
@@ -71,7 +84,9 @@ class Plan:
     """Bytes that each process is expected to hold at its peak."""
     notes: tuple[str, ...] = ()
     largest_at: str = ""
-    """The chunk that takes most memory."""
+    """What takes most memory: a chunk, or the summaries of the columns."""
+    cached: int = 0
+    """Bytes of prepared blocks that later epochs read from disk at best; 0 when none are kept."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plan as a JSON document."""
@@ -92,7 +107,7 @@ class Plan:
                 f"{self.memory_budget / MIB:.0f} MiB",
                 where="memory",
                 mend="raise `memory:` in the cluster file, use fewer threads a worker, "
-                "or write the data in smaller row groups",
+                "read fewer columns (`data.drop`), or write the data in smaller row groups",
             )
 
 
@@ -103,11 +118,14 @@ def make_plan(
     columns: Sequence[str],
     *,
     row_bytes: int,
-    epochs: int,
+    epochs: Sequence[str],
     workers: int,
     threads: int,
     memory_budget: int,
     notes: Sequence[str] = (),
+    copies: int = 1,
+    classes: int = 2,
+    cache: int = 0,
 ) -> Plan:
     """Plan the passes of a run: one to profile, one for each epoch, one to test.
 
@@ -119,8 +137,14 @@ def make_plan(
         Columns that are read at all.
     row_bytes : int
         Bytes of a prepared row.
-    epochs : int
-        Epochs at most.
+    epochs : sequence of str
+        Names of the epochs, as many as there may be.
+    copies : int, optional
+        How often the rows of a chunk are prepared: for each fold that prepares them in its own way.
+    classes : int, optional
+        Classes of the target that a column is summed up for; 1 when it has none.
+    cache : int, optional
+        Bytes of disk for prepared blocks; 0 when none are kept.
     workers, threads : int
         Processes, and threads in each.
     memory_budget : int
@@ -130,12 +154,21 @@ def make_plan(
     """
     reads = [
         ("profile", profiled),
-        *((f"epoch {epoch}", trained) for epoch in range(1, epochs + 1)),
+        *((epoch, trained) for epoch in epochs),
         ("test", tested),
     ]
+    every = (profiled, trained, tested)
     projected = project_memory(
-        (profiled, trained, tested), row_bytes=row_bytes, workers=workers, threads=threads
-    )
+        every, row_bytes=row_bytes, workers=workers, threads=threads, copies=copies,
+        columns=len(columns), classes=classes,
+    )  # fmt: skip
+    summaries = summary_memory(profiled, len(columns), classes, workers=workers, threads=threads)
+    largest = max(every, key=lambda each: each.largest)
+    most = largest.largest_at
+    if summaries > threads * COPIES_OF_A_CHUNK * largest.largest:
+        most = f"most of it for the summaries of {len(columns):,} columns, {summaries / MIB:,.0f} MiB"
+    cached = trained.rows * row_bytes if cache and len(epochs) > 1 else 0
+    kept = [] if not cached else [_cache_note(cached, cache)]
     return Plan(
         rows=profiled.rows,
         chunks=profiled.chunks,
@@ -145,24 +178,60 @@ def make_plan(
         threads=threads,
         memory_budget=memory_budget,
         memory_projected=projected,
-        notes=tuple(notes),
-        largest_at=max((profiled, trained, tested), key=lambda each: each.largest).largest_at,
+        notes=(*notes, *kept),
+        largest_at=most,
+        cached=cached,
     )
 
 
-def project_memory(reads: tuple[Reads, Reads, Reads], *, row_bytes: int, workers: int, threads: int) -> int:
+def _cache_note(cached: int, limit: int) -> str:
+    said = f"prepared blocks, about {cached / MIB:,.0f} MiB over all machines, are kept on disk: epochs after the first "
+    if cached <= limit:
+        return said + "read these in place of the data"
+    return said + f"read what fits of them in the {limit / MIB:,.0f} MiB that `disk:` allows each machine"
+
+
+def look_ahead(copies: int) -> int:
+    """Say how many prepared blocks may wait for each thread: fewer when each is several, which also take longer to use."""
+    return 2 if copies == 1 else 1
+
+
+def project_memory(
+    reads: tuple[Reads, Reads, Reads],
+    *,
+    row_bytes: int,
+    workers: int,
+    threads: int,
+    copies: int = 1,
+    columns: int = 0,
+    classes: int = 2,
+) -> int:
     """Project the peak of one worker in bytes, as a sum that can be checked by eye.
 
-    A process without data; for each thread the copies of a chunk at work; the prepared blocks that wait for their
-    turn (at most twice as many as there are threads in all, and they may gather on one worker); and the validation
-    rows, once held and once put together.
+    A process without data; what the allocator keeps; for each thread the copies of a chunk at work; and the larger of
+    two: the summaries of a profile (`summary_memory`), or, in training, the prepared blocks that wait for their turn
+    (at most twice as many as there are threads in all, or as many when folds prepare them in their own way, and they may
+    gather on one worker), once for each such fold, with the validation rows, once held and once put together.
     """
-    _, trained, tested = reads
-    waiting = min(trained.chunks, 2 * workers * threads)
-    blocks = max(waiting * trained.most_rows, threads * tested.most_rows)
+    profiled, trained, tested = reads
+    waiting = min(trained.chunks, look_ahead(copies) * workers * threads)
+    blocks = max(waiting * trained.most_rows * copies, threads * tested.most_rows)
+    training = blocks * row_bytes + 2 * min(trained.rows, VALIDATION_ROWS) * row_bytes
     return (
         PROCESS_BYTES
+        + ALLOCATOR_BYTES
         + threads * COPIES_OF_A_CHUNK * max(each.largest for each in reads)
-        + blocks * row_bytes
-        + 2 * min(trained.rows, VALIDATION_ROWS) * row_bytes
+        + max(training, summary_memory(profiled, columns, classes, workers=workers, threads=threads))
     )
+
+
+def summary_memory(profiled: Reads, columns: int, classes: int, *, workers: int, threads: int) -> int:
+    """Bytes of the summaries that one worker holds while the columns are profiled.
+
+    Each thread merges two into a third; besides, the tree of merges waits with one for each power of two of chunks,
+    spread over the workers. A summary has, for each column, a part for each class and part of the split.
+    """
+    full = PARTS_OF_SPLIT * classes * SUMMARY_BYTES
+    waiting = -(-max(0, profiled.chunks - 1).bit_length() // workers)
+    held = min(MERGED_AT_ONCE * threads + waiting, 2 * profiled.chunks)
+    return columns * held * min(full, ROW_SUMMARY_BYTES * profiled.rows)

@@ -69,6 +69,7 @@ def assess(
     options: EvaluateOptions,
     *,
     task: str,
+    name: str = "test",
 ) -> dict[str, Assessment]:
     """Assess fitted estimators on the test part in one pass.
 
@@ -86,12 +87,14 @@ def assess(
         Slices, bootstrap, threshold.
     task : str
         classification, regression or clustering.
+    name : str, optional
+        Of the pass.
 
     Returns
     -------
     dict of str to Assessment
     """
-    states = reader.reduce(source, _Tester(maker, models, task, options), _merge, name="test", form=FORM)
+    states = reader.reduce(source, _Tester(maker, models, task, options), _merge, name=name, form=FORM)
     return {name: state.result() for name, state in states.items()}
 
 

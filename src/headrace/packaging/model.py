@@ -114,7 +114,9 @@ class Model:
 
     def _ask(self, method: Callable[[Any], Any], frame: Any) -> np.ndarray[Any, Any]:
         try:
-            return np.asarray(method(frame))
+            # A division by 0 in a derived column is a missing value, and nothing to warn of.
+            with np.errstate(divide="ignore", invalid="ignore"):
+                return np.asarray(method(frame))
         except ValueError as error:  # such as NaN in a column that was never missing, or an infinity
             first = str(error).partition("\n")[0]
             raise InputError(f"the model cannot be given these rows: {first}", where=self.url) from error

@@ -17,6 +17,7 @@ from headrace.packaging.signature import Signature, finite
 from headrace.packaging.trust import dump_pipeline, load_pipeline, needed_trust
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 FORMAT = 1
@@ -169,6 +170,8 @@ def write_package(
     metrics: dict[str, Any],
     provenance: dict[str, Any],
     card: dict[str, Any],
+    exports: Mapping[str, bytes] | None = None,
+    gates: Mapping[str, dict[str, Any]] | None = None,
 ) -> Manifest:
     """Write a package; it appears whole or not at all.
 
@@ -188,6 +191,10 @@ def write_package(
         Data fingerprint, versions, seed, workflow hash.
     card : dict
         What the card says beyond that; see `card.render_card`.
+    exports : mapping of str to bytes, optional
+        Further files of the model that have passed their gate, such as ``model.onnx``.
+    gates : mapping of str to dict, optional
+        What the gate of each kind of file has found.
 
     Returns
     -------
@@ -216,6 +223,7 @@ def write_package(
         PIPELINE: model,
         PROFILE: _json(profile),
         CARD: page.encode(),
+        **(exports or {}),
     }
     deciding = headline(metrics, card.get("metric"))
     manifest = Manifest(
@@ -226,6 +234,7 @@ def write_package(
         metrics=metrics,
         metric=None if deciding is None else {"name": deciding[0], "value": deciding[1]},
         provenance=provenance,
+        gates=dict(gates or {}),
     )
     with storage.aside(str(directory)) as place:
         for name, content in {**contents, MANIFEST: _json(manifest.to_dict())}.items():

@@ -8,6 +8,8 @@ import numpy as np
 
 from headrace.preparation.blocks import Dense, Sparse
 from headrace.preparation.columns import writers
+from headrace.preparation.general import GeneralSlot
+from headrace.preparation.rules import kept_rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
     from headrace.preparation.blocks import Slot
+    from headrace.preparation.crossfit import RowHashes
     from headrace.preparation.fitted import Preparation
 
     Matrix: TypeAlias = NDArray[Any] | csr_matrix
@@ -52,8 +55,22 @@ class CompiledPreparation:
         self.width = p.layout.width
         self.sparse = p.layout.sparse
         self.nnz_per_row = p.layout.nnz_per_row
+        recipes = p.layout.recipes
+        self._general = GeneralSlot(recipes, p.layout.regular_width) if recipes else None
 
-    def transform(self, table: pa.Table, dtype: DTypeLike = np.float32) -> Matrix:
+    @property
+    def features_in(self) -> tuple[str, ...]:
+        """Columns that are read."""
+        return self._preparation.features_in
+
+    def keeps(self, table: pa.Table) -> NDArray[np.bool_] | None:
+        """Tell which rows may be trained on, shape (rows,); None: all may."""
+        rules = self._preparation.rules
+        return kept_rows(rules, table) if rules else None
+
+    def transform(
+        self, table: pa.Table, dtype: DTypeLike = np.float32, *, training: RowHashes | None = None
+    ) -> Matrix:
         """Prepare rows.
 
         Parameters
@@ -63,6 +80,8 @@ class CompiledPreparation:
             ``dictionary<int32>``, whose values are looked up once for each distinct one.
         dtype : dtype
             float32 or float64.
+        training : RowHashes, optional
+            Of rows that are trained on: each is encoded by the targets of the other folds alone.
 
         Returns
         -------
@@ -77,9 +96,13 @@ class CompiledPreparation:
         slots = writers(self._preparation.layout, table)
         # Sums of squares overflow in the look for infinities, and 1e39 in float32: as numbers, not as warnings.
         with np.errstate(over="ignore", invalid="ignore"):
-            if self.sparse:
-                return self._transform_sparse(slots, table.num_rows, np.dtype(dtype))
-            return self._transform_dense(slots, table.num_rows, np.dtype(dtype))
+            transform = self._transform_sparse if self.sparse else self._transform_dense
+            matrix = transform(slots, table.num_rows, np.dtype(dtype))
+        if self._general is None:
+            return matrix
+        # A division by 0 in a derived column is a missing value.
+        with np.errstate(all="ignore"):
+            return self._general.complete(matrix, table, dtype, training)
 
     def _prepare(self, slots: list[Slot], rows: int) -> int:
         """Make room in slots for a block, and return its rows: fewer when they are wide."""
@@ -102,6 +125,8 @@ class CompiledPreparation:
         from scipy.sparse import csr_matrix
 
         entries = self.nnz_per_row
+        if not entries:
+            return csr_matrix((rows, self.width), dtype=dtype)
         index_type = np.dtype(np.int32 if rows * entries < 2**31 else np.int64)
         data = np.empty((rows, entries), dtype=dtype)
         indices = np.empty((rows, entries), dtype=index_type)

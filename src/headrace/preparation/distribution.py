@@ -63,6 +63,11 @@ class Distribution:
         """Return the distribution of the values held within bounds."""
         return replace(self, values=np.clip(self.values, low, high))
 
+    def within(self, low: float, high: float) -> Self:
+        """Return the distribution of the rows whose values lie within bounds."""
+        inside = (self.values >= low) & (self.values <= high)
+        return replace(self, values=self.values[inside], weights=self.weights[inside])
+
     def filled(self, value: float, rows: int) -> Self:
         """Return the distribution with `rows` more rows of one value."""
         if not rows:
@@ -105,7 +110,8 @@ class Distribution:
         low = self.values[np.minimum(np.searchsorted(ends, below, side="right"), last)]
         high = self.values[np.minimum(np.searchsorted(ends, below + 1, side="right"), last)]
         part = position - below
-        return np.asarray(np.where(part > 0, low * (1 - part) + high * part, low))
+        between = (part > 0) & (low < high)  # equal values stay what they are, to the last bit
+        return np.asarray(np.where(between, low * (1 - part) + high * part, low))
 
     def most_frequent(self) -> float:
         """Return the value of most rows, the smallest of equals; the median of points."""

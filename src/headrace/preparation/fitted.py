@@ -9,13 +9,22 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 from headrace.errors import DataError
-from headrace.preparation.defaults import check_columns, plan_column
+from headrace.preparation.composition import compose
+from headrace.preparation.defaults import check_columns
 from headrace.preparation.layout import Layout
-from headrace.preparation.plans import ColumnPlan, Dropped, describe_plan, plan_from_dict, plan_to_dict
+from headrace.preparation.plans import (
+    ColumnPlan,
+    Dropped,
+    columns_of,
+    describe_plan,
+    plan_from_dict,
+    plan_to_dict,
+)
+from headrace.preparation.rules import RowRule
 from headrace.preparation.witness import fit_transformer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from sklearn.compose import ColumnTransformer
 
@@ -35,10 +44,13 @@ class Preparation:
         Resolved settings and learnt numbers of each column that becomes features, in the order of the data.
     dropped : tuple of Dropped
         Columns that become none, and why.
+    rules : tuple of RowRule
+        Which rows are not trained on.
     """
 
     columns: tuple[ColumnPlan, ...]
     dropped: tuple[Dropped, ...] = ()
+    rules: tuple[RowRule, ...] = ()
 
     @cached_property
     def layout(self) -> Layout:
@@ -47,8 +59,8 @@ class Preparation:
 
     @property
     def features_in(self) -> tuple[str, ...]:
-        """Columns that are read."""
-        return tuple(plan.name for plan in self.columns)
+        """Columns that are read, by the features and to tell which rows are trained on."""
+        return tuple(dict.fromkeys(name for plan in self.columns for name in columns_of(plan)))
 
     @property
     def names_out(self) -> tuple[str, ...]:
@@ -57,8 +69,9 @@ class Preparation:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was dropped without being asked for, one line a column."""
-        return tuple(f"{item.name}: dropped, {item.why}" for item in self.dropped if not item.asked)
+        """What was dropped without being asked for, one line a column; and which rows are not trained on."""
+        dropped = (f"{item.name}: dropped, {item.why}" for item in self.dropped if not item.asked)
+        return (*dropped, *(rule.note for rule in self.rules))
 
     @property
     def digest(self) -> str:
@@ -74,11 +87,12 @@ class Preparation:
         return [*(describe_plan(plan) for plan in self.columns), *dropped]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return a finite JSON document: ``schema_version``, ``columns``, ``dropped``."""
+        """Return a finite JSON document: ``schema_version``, ``columns``, ``dropped``, ``rules``."""
         return {
             "schema_version": SCHEMA_VERSION,
             "columns": [plan_to_dict(plan) for plan in self.columns],
             "dropped": [asdict(item) for item in self.dropped],
+            "rules": [rule.to_dict() for rule in self.rules],
         }
 
     @classmethod
@@ -95,6 +109,7 @@ class Preparation:
         return cls(
             tuple(plan_from_dict(item) for item in document["columns"]),
             tuple(Dropped(**item) for item in document["dropped"]),
+            tuple(RowRule(**item) for item in document["rules"]),
         )
 
     def to_json(self) -> str:
@@ -107,8 +122,14 @@ class Preparation:
         return cls.from_dict(json.loads(text))
 
 
-def fit_preparation(profile: Profile, options: PrepareOptions, *, features: Sequence[str]) -> Preparation:
-    """Learn a preparation from a profile, without reading data.
+def fit_preparation(
+    profile: Profile,
+    options: PrepareOptions,
+    *,
+    features: Sequence[str],
+    found: Mapping[str, Any] | None = None,
+) -> Preparation:
+    """Learn a preparation from a profile, and what was found beside it, without reading data.
 
     Parameters
     ----------
@@ -117,6 +138,8 @@ def fit_preparation(profile: Profile, options: PrepareOptions, *, features: Sequ
     options : PrepareOptions
     features : sequence of str
         Columns that may become features.
+    found : mapping of str, optional
+        What the finders of `headrace.preparation.finders.finders_of` found in the same pass.
 
     Raises
     ------
@@ -125,18 +148,11 @@ def fit_preparation(profile: Profile, options: PrepareOptions, *, features: Sequ
     DataError
         When a column holds infinities, is not in the profile, or no column is left.
     """
-    check_columns(options, profile.columns)
+    check_columns(options, [*profile.columns, *options.derive])
     absent = [name for name in features if name not in profile.columns]
     if absent:
         raise DataError("is not in the profile", where=f"column {absent[0]!r}", mend="profile the data anew")
-    plans: list[ColumnPlan] = []
-    dropped: list[Dropped] = []
-    for name in features:
-        plan = plan_column(profile.columns[name], options)
-        if isinstance(plan, Dropped):
-            dropped.append(plan)
-        else:
-            plans.append(plan)
+    plans, dropped, rules = compose(profile, options, features, found or {})
     if not plans:
         reasons = "; ".join(f"{item.name}: {item.why}" for item in dropped[:5])
         raise DataError(
@@ -144,7 +160,7 @@ def fit_preparation(profile: Profile, options: PrepareOptions, *, features: Sequ
             where="prepare",
             mend="keep a column in prepare.columns or data.drop",
         )
-    return Preparation(tuple(plans), tuple(dropped))
+    return Preparation(tuple(plans), tuple(dropped), tuple(rules))
 
 
 def build_transformer(p: Preparation, *, dense: bool = False) -> ColumnTransformer:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from headrace.preparation.plans import CategoryPlan, ColumnPlan, DatetimePlan, NumericPlan
+from headrace.preparation.recipes import RecipePlan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,12 +53,15 @@ class Layout:
     sparse : bool
         Whether blocks are CSR: when less than a quarter of a row is stored.
     nnz_per_row : int
-        Entries that a CSR row stores.
+        Entries that a CSR row stores before those of recipes.
+    recipes : tuple of RecipePlan
+        Whose features come last; the compiled path runs the transformers themselves.
     """
 
     groups: tuple[Group, ...]
     sparse: bool
     nnz_per_row: int
+    recipes: tuple[RecipePlan, ...] = ()
 
     @classmethod
     def of(cls, plans: Sequence[ColumnPlan]) -> Self:
@@ -101,28 +105,39 @@ class Layout:
             start += len(names)
         single = len(numbers) + len(explicit) + len(categories)
         stored = single + sum(len(plan.parts) for plan in times)
-        sparse = bool(one_hot or cyclic) and stored < SPARSE_BELOW * start
-        return cls(tuple(groups), sparse, stored)
+        recipes = tuple(plan for plan in plans if isinstance(plan, RecipePlan))
+        width = start + sum(len(plan.names) for plan in recipes)
+        some = bool(one_hot or cyclic or any(plan.sparse for plan in recipes))
+        sparse = some and stored + sum(plan.stored for plan in recipes) < SPARSE_BELOW * width
+        return cls(tuple(groups), sparse, stored, recipes)
+
+    @property
+    def regular_width(self) -> int:
+        """Number of features before those of recipes."""
+        return sum(len(group.names) for group in self.groups)
 
     @property
     def width(self) -> int:
         """Number of features."""
-        return sum(len(group.names) for group in self.groups)
+        return self.regular_width + sum(len(plan.names) for plan in self.recipes)
+
+    @property
+    def steps(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """Name of each step of the `ColumnTransformer`, and the names of its features."""
+        made = [(f"recipe_{number}", plan.names) for number, plan in enumerate(self.recipes, 1)]
+        return (*((group.name, group.names) for group in self.groups), *made)
 
     @property
     def prefixed(self) -> bool:
         """Whether features are called ``GROUP__FEATURE``: only when two would else have the same name."""
-        names = [name for group in self.groups for name in group.names]
+        names = [name for _, made in self.steps for name in made]
         return len(set(names)) < len(names)
 
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the features, as `ColumnTransformer.get_feature_names_out` gives them."""
-        return tuple(
-            f"{group.name}__{name}" if self.prefixed else name
-            for group in self.groups
-            for name in group.names
-        )
+        prefixed = self.prefixed
+        return tuple(f"{step}__{name}" if prefixed else name for step, made in self.steps for name in made)
 
 
 def trades_places(plan: NumericPlan) -> bool:

@@ -58,7 +58,9 @@ def fit_numeric(column: ColumnProfile, options: NumericOptions) -> NumericPlan:
     values = Distribution.of(summary)
     bounds = _bounds(column, moments, values, options)
     low, high = bounds or (-math.inf, math.inf)
-    values = values.clipped(low, high) if bounds else values
+    if bounds:
+        removed = options.outliers == "remove"
+        values = values.within(low, high) if removed else values.clipped(low, high)
     fill = _fill(options, values, moments.mean if bounds is None else values.mean)
     inner = 0.0 if fill is None else min(max(fill, low), high)
     if options.scale == "none":
@@ -74,6 +76,9 @@ def fit_numeric(column: ColumnProfile, options: NumericOptions) -> NumericPlan:
         ends = [min(max(end, low), high) for end in (moments.minimum, moments.maximum)]
         ends += [inner] if missing else []
         center, spread = float(min(ends)), float(max(ends)) - float(min(ends))
+    elif options.scale == "maxabs":
+        ends = [min(max(end, low), high) for end in (moments.minimum, moments.maximum)]
+        center, spread = 0.0, float(max(map(abs, [*ends, inner] if missing else ends)))
     else:
         first, center, third = values.filled(inner, missing).quantile((0.25, 0.5, 0.75)).tolist()
         spread = third - first

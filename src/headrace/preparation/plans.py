@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal, TypeAlias
 
+from headrace.preparation.recipes import RecipePlan
+
 MISSING_WORD = "missing"
 """What a missing string is filled with, when missing is a category of its own."""
 BUCKET = "infrequent_sklearn"
@@ -28,7 +30,7 @@ class NumericPlan:
     low, high : float or None
         Bounds.
     scale : str
-        ``standard``, ``minmax``, ``robust`` or ``none``.
+        ``standard``, ``minmax``, ``robust``, ``maxabs`` or ``none``.
     center, spread : float
         Of the filled and clipped training rows: mean and standard deviation, minimum and range, or median and
         quartile distance; 0 and 1 without scaling. A spread of zero is 1.
@@ -155,17 +157,24 @@ class Dropped:
     """Whether the user said so."""
 
 
-ColumnPlan: TypeAlias = NumericPlan | CategoryPlan | DatetimePlan
+ColumnPlan: TypeAlias = NumericPlan | CategoryPlan | DatetimePlan | RecipePlan
+
+
+def columns_of(plan: ColumnPlan) -> tuple[str, ...]:
+    """Name the columns that a plan reads."""
+    return plan.columns if isinstance(plan, RecipePlan) else (plan.name,)
 
 
 def plan_to_dict(plan: ColumnPlan) -> dict[str, Any]:
     """Return a finite JSON document."""
-    return {"role": plan.role, **asdict(plan)}
+    return {"role": plan.role, **(plan.held() if isinstance(plan, RecipePlan) else asdict(plan))}
 
 
 def plan_from_dict(document: dict[str, Any]) -> ColumnPlan:
     """Rebuild from `plan_to_dict`."""
     held = {key: value for key, value in document.items() if key != "role"}
+    if document["role"] == RecipePlan.role:
+        return RecipePlan.from_held(held)
     if document["role"] == "numeric":
         return NumericPlan(**held)
     if document["role"] == "category":
@@ -175,6 +184,8 @@ def plan_from_dict(document: dict[str, Any]) -> ColumnPlan:
 
 def describe_plan(plan: ColumnPlan) -> dict[str, str]:
     """Say in words what is done and with which numbers: keys ``column, kind, steps, parameters``."""
+    if isinstance(plan, RecipePlan):
+        return plan.describe()
     if isinstance(plan, NumericPlan):
         steps, numbers = _describe_numeric(plan)
     elif isinstance(plan, CategoryPlan):
@@ -213,8 +224,10 @@ def _describe_numeric(plan: NumericPlan) -> tuple[list[str], list[str]]:
         numbers.append(f"bounds {plan.low:.6g} to {plan.high:.6g}")
     if plan.scale != "none":
         steps.append(f"scale ({plan.scale})")
-        center, spread = {"standard": ("mean", "std"), "minmax": ("minimum", "range")}.get(
-            plan.scale, ("median", "quartile distance")
-        )
+        center, spread = {
+            "standard": ("mean", "std"),
+            "minmax": ("minimum", "range"),
+            "maxabs": ("from", "largest"),
+        }.get(plan.scale, ("median", "quartile distance"))
         numbers.append(f"{center} {plan.center:.6g}, {spread} {plan.spread:.6g}")
     return steps, numbers

@@ -11,8 +11,11 @@ import numpy as np
 
 from headrace.preparation.distribution import Distribution
 from headrace.preparation.plans import DatetimePlan, PartPlan
+from headrace.preparation.recipes import RecipePlan, Step
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from headrace.preparation.options import DatetimeOptions
@@ -69,7 +72,7 @@ def time_part(times: NDArray[np.datetime64], part: str) -> NDArray[np.float64]:
     return numbers
 
 
-def fit_datetime(column: ColumnProfile, options: DatetimeOptions) -> DatetimePlan:
+def fit_datetime(column: ColumnProfile, options: DatetimeOptions) -> tuple[DatetimePlan | RecipePlan, ...]:
     """Learn one column of dates or times.
 
     Mean and standard deviation of ``epoch_days`` are exact; those of ``year`` and ``dayofyear`` within the errors of
@@ -87,7 +90,11 @@ def fit_datetime(column: ColumnProfile, options: DatetimeOptions) -> DatetimePla
     default = ("weekday",) if column.type.startswith("date32") else ("hour", "weekday")
     unit = time_unit(column.type)
     plans = []
-    for part in options.parts or default:
+    wanted = options.parts or default
+    around = [part for part in wanted if part in CYCLES] if options.cycles == "sin_cos" else []
+    for part in wanted:
+        if part in around:
+            continue
         if part in CYCLES:
             first, values = CYCLES[part]
             plans.append(PartPlan(part, first, values))
@@ -101,7 +108,36 @@ def fit_datetime(column: ColumnProfile, options: DatetimeOptions) -> DatetimePla
         # Filling m of n + m rows with the mean leaves the mean and takes n / (n + m) of the variance.
         spread *= math.sqrt(moments.n / (moments.n + summary.missing))
         plans.append(PartPlan(part, center=center, spread=spread if spread > 0 else 1.0))
-    return DatetimePlan(column.name, column.kind, tuple(plans), moments.n + summary.missing)
+    rows = moments.n + summary.missing
+    made: list[DatetimePlan | RecipePlan] = []
+    if plans:
+        made.append(DatetimePlan(column.name, column.kind, tuple(plans), rows))
+    if around:
+        made.append(fit_cycles(column.name, around, summary.missing))
+    return tuple(made)
+
+
+def fit_cycles(name: str, parts: Sequence[str], missing: int) -> RecipePlan:
+    """Turn parts that come round into the sine and cosine of their place on the circle; a missing time is at 0, 0.
+
+    Parameters
+    ----------
+    name : str
+        The column.
+    parts : sequence of str
+        Some of `CYCLES`.
+    missing : int
+        Training rows without a time.
+    """
+    first, values = np.array([CYCLES[part] for part in parts], dtype=float).T
+    steps = (
+        Step("parts", {"parts": list(parts)}),
+        Step("scale", {"center": first.tolist(), "spread": (values / (2 * math.pi)).tolist()}),
+        Step("sin_cos", {}, f"sine and cosine of {', '.join(parts)}"),
+        Step("fill", {"values": [0.0] * (2 * len(parts))}, "missing: 0" if missing else ""),
+    )
+    names = tuple(f"{side}__{name}_{part}" for side in ("sin", "cos") for part in parts)
+    return RecipePlan(f"cycles {name}", "datetime", (name,), steps, names, len(names))
 
 
 def time_unit(arrow_type: str) -> str:

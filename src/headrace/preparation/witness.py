@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headrace.preparation.plans import MISSING_WORD, CategoryPlan, NumericPlan
+from headrace.preparation.recipes import RecipePlan
+from headrace.preparation.steps import build_recipe, example
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,19 +42,33 @@ def fit_transformer(
         Give dense matrices whatever the layout says, for estimators that take no sparse ones.
     """
     from sklearn.compose import ColumnTransformer
+    from sklearn.frozen import FrozenEstimator
 
     sparse = layout.sparse and not dense
     steps = [
         (group.name, _steps(group, sparse=sparse), [plan.name for plan in group.plans])
         for group in layout.groups
     ]
+    # What is built fitted is to be fitted no more: it is frozen for this moment.
+    steps += [
+        (name, FrozenEstimator(build_recipe(plan)), list(plan.columns))
+        for (name, _), plan in zip(layout.steps[len(layout.groups) :], layout.recipes, strict=True)
+    ]
     transformer = ColumnTransformer(
         steps,
         sparse_threshold=1.0 if sparse else 0.0,
         verbose_feature_names_out=layout.prefixed,
-    ).fit(_witness(plans))
+    )
+    with np.errstate(all="ignore"):  # a derived column may divide by what stands there
+        transformer.fit(_witness(plans))
     for group in layout.groups:
         _teach(group, transformer.named_transformers_[group.name])
+    for key in ("transformers", "transformers_"):
+        thawed = [
+            (name, step.estimator if isinstance(step, FrozenEstimator) else step, columns)
+            for name, step, columns in getattr(transformer, key)
+        ]
+        setattr(transformer, key, thawed)
     return transformer
 
 
@@ -87,7 +103,7 @@ def _identity() -> Any:
 
 def _number_steps(plan: NumericPlan) -> list[tuple[str, Any]]:
     from sklearn.impute import SimpleImputer
-    from sklearn.preprocessing import MinMaxScaler, RobustScaler, StandardScaler
+    from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
 
     steps: list[tuple[str, Any]] = []
     if plan.impute in {"most_frequent", "constant"}:
@@ -98,8 +114,15 @@ def _number_steps(plan: NumericPlan) -> list[tuple[str, Any]]:
     if plan.low is not None:
         # scikit-learn clips only what it has mapped to a fixed range: bounds become -1 and 1, and what follows is scaled likewise.
         steps += [("bound", StandardScaler()), ("clip", MinMaxScaler(feature_range=(-1, 1), clip=True))]
-    if plan.scale != "none":
-        scalers = {"standard": StandardScaler, "minmax": MinMaxScaler, "robust": RobustScaler}
+    if plan.scale == "maxabs" and plan.low is not None:
+        steps.append(("scale", StandardScaler()))  # what is bounded around its middle is also moved back
+    elif plan.scale != "none":
+        scalers = {
+            "standard": StandardScaler,
+            "minmax": MinMaxScaler,
+            "robust": RobustScaler,
+            "maxabs": MaxAbsScaler,
+        }
         steps.append(("scale", scalers[plan.scale]()))
     elif plan.low is not None:
         steps.append(("scale", StandardScaler()))  # back to the units of the column
@@ -147,6 +170,9 @@ def _witness(plans: Sequence[ColumnPlan]) -> DataFrame:
     for plan in plans:
         if isinstance(plan, NumericPlan):
             columns[plan.name] = np.zeros(rows)
+        elif isinstance(plan, RecipePlan):
+            shown = example(plan, rows)
+            columns.update({name: shown for name in plan.columns if name not in columns})
         elif isinstance(plan, CategoryPlan):
             columns[plan.name] = pd.Series(_examples(plan, rows), dtype=float if plan.numbers else object)
         else:
@@ -198,12 +224,14 @@ def _teach_numbers(plans: Sequence[NumericPlan], steps: Any) -> None:
     if "scale" not in steps:
         return
     scaler = steps["scale"]
-    if first.scale in {"standard", "none"}:
+    if first.scale in {"standard", "none"} or (first.scale == "maxabs" and first.low is not None):
         _teach_standard(scaler, center, spread, first.rows)
     elif first.scale == "minmax":
         _teach_minmax(
             scaler, scale=1 / spread, low=center, spread=spread, start=-center / spread, rows=first.rows
         )
+    elif first.scale == "maxabs":
+        scaler.scale_, scaler.max_abs_, scaler.n_samples_seen_ = spread, spread.copy(), first.rows
     else:
         scaler.center_, scaler.scale_ = center, spread
 

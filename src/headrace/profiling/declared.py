@@ -80,7 +80,9 @@ def _missing(column: ColumnProfile, limit: float) -> Check:
     share = summary.missing / summary.rows if summary.rows else 0.0
     status: Status = "fail" if share > limit else "pass"
     figure = f"{percent(share)} ({summary.missing} rows)"
-    return Check("missing", column.name, status, figure, exact=True, detail=f"at most {percent(limit)}")
+    facts = {"share": 1 - share}
+    detail = f"at most {percent(limit)}"
+    return Check("missing", column.name, status, figure, exact=True, detail=detail, facts=facts)
 
 
 def _bound(column: ColumnProfile, value: float | datetime | date | None) -> float | None:
@@ -115,9 +117,10 @@ def _range(column: ColumnProfile, expectation: ColumnExpectation) -> Check:
     )
     if (low is None or least >= low) and (high is None or most <= high):
         return Check("range", column.name, "pass", figure, exact=True, detail=detail)
-    if not expectation.max_outside:
-        return Check("range", column.name, "fail", figure, exact=True, detail=detail)
     outside, error = _share_outside(column, low, high)
+    facts = {"share": 1 - outside}
+    if not expectation.max_outside:
+        return Check("range", column.name, "fail", figure, exact=True, detail=detail, facts=facts)
     status: Status = "fail" if outside - error > expectation.max_outside else "pass"
     return Check(
         "range",
@@ -126,6 +129,7 @@ def _range(column: ColumnProfile, expectation: ColumnExpectation) -> Check:
         f"{figure}, {percent(outside)} outside",
         exact=False,
         detail=f"{detail}, at most {percent(expectation.max_outside)} outside",
+        facts=facts,
     )
 
 
@@ -162,9 +166,9 @@ def _values(column: ColumnProfile, expectation: ColumnExpectation) -> Check:
         ", ..." if len(strange) > 3 else ""
     )
     status: Status = "fail" if share > expectation.max_outside else "pass"
-    return Check(
-        "values", column.name, status, f"{percent(share)} others: {shown}", exact=exact, detail=detail
-    )
+    figure = f"{percent(share)} others: {shown}"
+    facts = {"share": 1 - share}
+    return Check("values", column.name, status, figure, exact=exact, detail=detail, facts=facts)
 
 
 def _unique(column: ColumnProfile) -> Check:

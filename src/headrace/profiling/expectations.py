@@ -7,8 +7,9 @@ from datetime import date, datetime, timedelta
 from math import sqrt
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from headrace.data.expressions import parse_expression
 from headrace.options import Options
 
 if TYPE_CHECKING:
@@ -60,6 +61,53 @@ class ColumnExpectation(Options):
         return self
 
 
+Severity = Literal["warn", "fail"]
+
+
+class RuleOptions(Options):
+    """A condition that rows must keep, which may compare columns."""
+
+    name: str | None = Field(default=None, description="What the rule says; the expression when left out")
+    expression: str = Field(description='Such as arr_time > dep_time or state = "open"')
+    at_least: float = Field(
+        default=1.0, ge=0, le=1, description="Share of rows that must keep it, of those for which it is known"
+    )
+    severity: Severity = Field(default="fail", description="What a broken rule is: fail or warn")
+
+    @field_validator("expression")
+    @classmethod
+    def _is_understood(cls, text: str) -> str:
+        parse_expression(text)
+        return text
+
+    @property
+    def title(self) -> str:
+        """Its name."""
+        return self.name or self.expression
+
+
+class ReferenceOptions(Options):
+    """A column whose values must all stand in a small table."""
+
+    column: str = Field(description="Column of the data")
+    table: str = Field(alias="in", description="URL of the table: Parquet, up to 1,000,000 rows")
+    key: str | None = Field(default=None, description="Column of the table; that of the data when left out")
+    at_least: float = Field(default=1.0, ge=0, le=1, description="Share of rows that must be found")
+    severity: Severity = Field(default="fail", description="What a missing value is: fail or warn")
+
+    @property
+    def title(self) -> str:
+        """Its name among the rules."""
+        return f"{self.column} in {self.table}"
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+Key = Annotated[tuple[str, ...], BeforeValidator(_listed, json_schema_input_type=str | list[str])]
+
+
 class CheckOptions(Options):
     """The checks between profile and preparation."""
 
@@ -70,6 +118,29 @@ class CheckOptions(Options):
         default=None, description="Largest age of the newest row by the time column, such as 36h or 7d"
     )
     expect: dict[str, ColumnExpectation] = Field(default_factory=dict, description="Expectations by column")
+    rules: tuple[RuleOptions, ...] = Field(default=(), description="Conditions on rows, also between columns")
+    unique: tuple[Key, ...] = Field(
+        default=(), description="Keys that may not stand twice: a column, or several together"
+    )
+    references: tuple[ReferenceOptions, ...] = Field(
+        default=(), description="Columns whose values must stand in another table"
+    )
+    duplicates: bool | None = Field(
+        default=None,
+        description="Whether rows that are equal throughout are counted; left out: by a run up to a million rows, by `check` always",
+    )
+    max_duplicates: float | None = Field(
+        default=None, ge=0, le=1, description="Largest share of rows that may repeat another one"
+    )
+    pii: tuple[str, ...] = Field(
+        default=(), description="Columns about persons, masked wherever rows are shown, beside those detected"
+    )
+
+
+class ExpectationFile(Options):
+    """A file of expectations alone, with the key `checks` as in a workflow."""
+
+    checks: CheckOptions = Field(description="What the data must hold")
 
 
 def expectations_from(profile: Profile, *, rows: int | None = None) -> dict[str, ColumnExpectation]:

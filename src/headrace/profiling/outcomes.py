@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -31,6 +31,8 @@ class Check:
     """Whether the figure is exact, or comes from a sketch or an estimate."""
     detail: str = ""
     """What was expected, or what to do."""
+    facts: dict[str, Any] = field(default_factory=dict)
+    """The figures behind it for programs, as JSON."""
 
 
 def unit_seconds(column: ColumnProfile) -> float:

@@ -220,19 +220,33 @@ class Profile:
         }
 
     @classmethod
-    def from_dict(cls, document: dict[str, Any]) -> Self:
+    def from_dict(cls, document: Any, *, where: str = "") -> Self:
         """Rebuild from `to_dict`.
+
+        Parameters
+        ----------
+        document : dict
+            As `to_dict` gave it.
+        where : str, optional
+            The file that it comes from, for errors.
 
         Raises
         ------
         DataError
-            When the document is not a profile of this schema version.
+            When the document is not a profile of this schema version, or not a whole one.
         """
-        if document.get("schema_version") != SCHEMA_VERSION:
+        mend = "write it anew with `headrace profile`"
+        if not isinstance(document, dict) or document.get("schema_version") != SCHEMA_VERSION:
+            raise DataError(f"is not a profile of schema version {SCHEMA_VERSION}", where=where, mend=mend)
+        try:
+            return cls._rebuilt(document)
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
             raise DataError(
-                f"is not a profile of schema version {SCHEMA_VERSION}",
-                mend="write it anew with `headrace profile`",
-            )
+                f"is not a profile that can be read ({type(error).__name__}: {error})", where=where, mend=mend
+            ) from error
+
+    @classmethod
+    def _rebuilt(cls, document: dict[str, Any]) -> Self:
         columns = {
             name: ColumnProfile(
                 name,
@@ -308,7 +322,8 @@ def profile_table(
     overflow = target is not None and labels is None
     codes, keys = labels or (np.zeros(table.num_rows, dtype=np.uint8), [""])
     if part is not None:
-        codes = codes + part * np.uint8(len(keys))
+        room = np.uint8 if len(parts) * len(keys) <= 1 << 8 else np.uint16
+        codes = codes + part * room(len(keys))
     groups = Groups.of(codes, len(parts) * len(keys))
     columns: list[dict[str, ColumnProfile]] = [{} for _ in parts]
     for name, column in zip(names, table.columns, strict=True):

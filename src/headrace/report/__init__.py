@@ -22,18 +22,23 @@ from headrace.report.tables import title
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from headrace.profiling.exploration import Exploration
     from headrace.profiling.profile import Profile
 
 MARKS = "Numbers are exact, but for those marked ≈, whose bounds stand below each card."
 
 
-def render_profile(profile: Profile, *, title: str, subtitle: str = "") -> str:
+def render_profile(
+    profile: Profile, exploration: Exploration | None = None, *, title: str, subtitle: str = ""
+) -> str:
     """Draw a profile as one HTML page that needs nothing else.
 
     Parameters
     ----------
     profile : Profile
         What a dataset holds.
+    exploration : Exploration, optional
+        Pairs, trends and what is missing together; sections of what was not looked for are left out.
     title : str
         The name of the dataset.
     subtitle : str, optional
@@ -44,15 +49,29 @@ def render_profile(profile: Profile, *, title: str, subtitle: str = "") -> str:
     str
         An HTML document, whose size depends on the number of columns and not on that of rows.
     """
+    shown = view(profile, exploration)
+    has = {
+        "time": shown.explored.timeline,
+        "pairs": shown.explored.matrix,
+        "missing": shown.explored.absence_facts,
+    }
+    names = {
+        "overview": "Overview",
+        "findings": "Findings",
+        "time": "Over time",
+        "pairs": "Pairs",
+        "missing": "Missing",
+        "columns": "Columns",
+    }
     return render(
         "profile.html",
         title=title,
         subtitle=subtitle,
         eyebrow="headrace profile",
         version=headrace.__version__,
-        sections=(("overview", "Overview"), ("findings", "Findings"), ("columns", "Columns")),
+        sections=[(key, name) for key, name in names.items() if has.get(key, True)],
         notes=MARKS,
-        profile=view(profile),
+        profile=shown,
     )
 
 
@@ -63,7 +82,7 @@ def render_report(documents: Mapping[str, Any]) -> str:
     ----------
     documents : mapping
         Any of ``workflow`` (the parsed file), ``workflow_text``, ``run``, ``plan``, ``profile`` (a `Profile` of the
-        training rows), ``checks``, ``preparation`` (rows with ``column``, ``kind``, ``steps``, ``parameters``),
+        training rows), ``exploration`` (an `Exploration` of them), ``checks``, ``preparation`` (rows with ``column``, ``kind``, ``steps``, ``parameters``),
         ``leaderboard``, ``metrics`` (an assessment as a dict, with ``baseline`` beside it), ``manifest``. What is
         missing or None is left out of the page.
 
@@ -83,7 +102,7 @@ def render_report(documents: Mapping[str, Any]) -> str:
     problem = workflow.get("problem") or {}
     run, plan, checks = held.get("run", {}), held.get("plan", {}), held.get("checks", {})
     leaderboard, metrics = held.get("leaderboard", {}), held.get("metrics", {})
-    profile = view(held["profile"]) if "profile" in held else None
+    profile = view(held["profile"], held.get("exploration")) if "profile" in held else None
     primary = _primary(leaderboard, metrics, problem)
     progress = tables.histories(leaderboard)
     best = _best(leaderboard, run)
@@ -101,6 +120,7 @@ def render_report(documents: Mapping[str, Any]) -> str:
         "profile": profile,
         "preparation": held.get("preparation", []),
         "leaderboard": tables.candidates(leaderboard),
+        "folded": leaderboard.get("folds") if leaderboard.get("folds", 1) > 1 else None,
         "learning": learning(progress, best, title(primary)) if progress else None,
         "metrics": tables.metric_rows(metrics, primary),
         "has_baseline": bool(metrics.get("baseline")),
@@ -117,6 +137,10 @@ def render_report(documents: Mapping[str, Any]) -> str:
         "work": bool(values["passes"] or values["memory"] or values["stages"]),
         "checks": bool(values["checks"]),
         "profile": profile is not None,
+        "time": profile is not None and bool(profile.explored.timeline),
+        "pairs": profile is not None and profile.explored.matrix is not None,
+        "missing": profile is not None and bool(profile.explored.absence_facts),
+        "columns": profile is not None,
         "preparation": bool(values["preparation"]),
         "candidates": bool(values["leaderboard"]),
         "evaluation": bool(values["metrics"]),
@@ -132,6 +156,10 @@ def render_report(documents: Mapping[str, Any]) -> str:
         "checks": "Checks",
         "preparation": "Preparation",
         "profile": "Data",
+        "time": "Over time",
+        "pairs": "Pairs",
+        "missing": "Missing",
+        "columns": "Columns",
         "provenance": "Provenance",
     }
     return render(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from headrace.report import numbers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from headrace.accumulators.columns import ColumnSummary
     from headrace.profiling.profile import ColumnProfile, Profile
@@ -70,7 +70,12 @@ def find_alerts(profile: Profile, importance: dict[str, float]) -> list[Alert]:
                 )
             )
         found.extend(mine)
-    return sorted(found, key=lambda alert: (LEVELS.index(alert.level), -alert.weight, alert.column))
+    return ranked_alerts(found)
+
+
+def ranked_alerts(alerts: Iterable[Alert]) -> list[Alert]:
+    """Order alerts, those that matter most first."""
+    return sorted(alerts, key=lambda alert: (LEVELS.index(alert.level), -alert.weight, alert.column))
 
 
 def _balance(profile: Profile) -> Iterator[Alert]:

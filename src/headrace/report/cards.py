@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from headrace.report import numbers
-from headrace.report.alerts import Alert, find_alerts
+from headrace.report.alerts import Alert, find_alerts, ranked_alerts
 from headrace.report.categories import Category, value_bars
+from headrace.report.exploration import ExplorationView, explore
+from headrace.report.facts import Fact, column_facts, few_values, foot, time_unit
 from headrace.report.histograms import histogram
 from headrace.report.importance import column_importance
 
 if TYPE_CHECKING:
     from headrace.accumulators.columns import ColumnSummary
-    from headrace.accumulators.moments import Moments
+    from headrace.profiling.exploration import Exploration
     from headrace.profiling.profile import ColumnProfile, Profile
     from headrace.report.marks import Drawing
 
 FULL_CARDS = 150
 MOST_CARDS = 400
 TOP = 10
-
-
-@dataclass(frozen=True)
-class Fact:
-    """A figure with its label; `mark` says how far it can be off, "" when it is exact."""
-
-    label: str
-    value: str
-    mark: str = ""
 
 
 @dataclass(frozen=True)
@@ -48,6 +40,7 @@ class Card:
     foot: str
     alerts: tuple[Alert, ...] = ()
     note: str = ""
+    trend: Drawing | None = None
 
 
 @dataclass(frozen=True)
@@ -76,9 +69,10 @@ class ProfileView:
     left_out: int
     has_importance: bool
     anchors: dict[str, int] = field(default_factory=dict)
+    explored: ExplorationView = field(default_factory=ExplorationView)
 
 
-def view(profile: Profile) -> ProfileView:
+def view(profile: Profile, exploration: Exploration | None = None) -> ProfileView:
     """Turn a profile into what the templates show.
 
     Parameters
@@ -86,13 +80,16 @@ def view(profile: Profile) -> ProfileView:
     profile : Profile
         Of any number of rows and columns; columns after the first 150 get a slimmer card, and those after the
         first 400 (by importance, then order) only count.
+    exploration : Exploration, optional
+        What was found beside it.
 
     Returns
     -------
     ProfileView
     """
     importance = column_importance(profile)
-    alerts = find_alerts(profile, importance)
+    explored = explore(profile, exploration)
+    alerts = ranked_alerts([*find_alerts(profile, importance), *explored.alerts])
     total = sum(profile.classes.values()) or 1
     names = list(profile.columns)
     if profile.target in names:
@@ -105,7 +102,13 @@ def view(profile: Profile) -> ProfileView:
     shown = [name for name in names if name in kept]
     cards = tuple(
         _card(
-            index, profile, profile.columns[name], importance.get(name), alerts, slim=len(shown) > FULL_CARDS
+            index,
+            profile,
+            profile.columns[name],
+            importance.get(name),
+            alerts,
+            slim=len(shown) > FULL_CARDS,
+            trend=explored.trends.get(name),
         )
         for index, name in enumerate(shown)
     )
@@ -123,6 +126,7 @@ def view(profile: Profile) -> ProfileView:
         left_out=len(names) - len(shown),
         has_importance=bool(importance),
         anchors={card.name: card.number for card in cards},
+        explored=explored,
     )
 
 
@@ -165,6 +169,7 @@ def _card(
     alerts: list[Alert],
     *,
     slim: bool,
+    trend: Drawing | None,
 ) -> Card:
     overall = column.overall
     is_target = column.name == profile.target
@@ -178,10 +183,11 @@ def _card(
         missing=overall.missing / overall.rows if overall.rows else 0.0,
         importance=None if says_nothing else importance,
         drawing=_drawing(column, {} if is_target else profile.classes, slim=slim),
-        facts=tuple(_facts(column)),
-        foot=_foot(overall),
+        facts=column_facts(column),
+        foot=foot(overall),
         alerts=tuple(alert for alert in alerts if alert.column == column.name),
         note=_note(column),
+        trend=None if says_nothing else trend,
     )
 
 
@@ -201,7 +207,7 @@ def _drawing(column: ColumnProfile, classes: dict[str, int], *, slim: bool) -> D
     if not overall.valid:
         return None
     by_class = {label: column.by_class[label] for label in classes if label in column.by_class}
-    as_values = column.kind == "numeric" and _few_values(overall)
+    as_values = column.kind == "numeric" and few_values(overall)
     if overall.quantiles is not None and overall.quantiles.n and not as_values:
         if overall.moments is None or overall.moments.minimum == overall.moments.maximum:
             return None
@@ -210,11 +216,6 @@ def _drawing(column: ColumnProfile, classes: dict[str, int], *, slim: bool) -> D
     if column.is_constant or not overall.hitters.items():
         return None
     return value_bars(column.name, _categories(column, by_class, 5 if slim else TOP), overall.rows, classes)
-
-
-def _few_values(overall: ColumnSummary) -> bool:
-    """Whether a number is a code, such as 0 and 1, and is better drawn value by value."""
-    return overall.integers_only and overall.distinct.exact and overall.distinct.estimate() <= 3
 
 
 def _categories(column: ColumnProfile, by_class: dict[str, ColumnSummary], most: int) -> list[Category]:
@@ -254,120 +255,3 @@ def _value_label(value: Any, column: ColumnProfile) -> str:
     if column.kind == "datetime":
         return numbers.moment(value, time_unit(column.type))
     return numbers.number(value, 6) if column.kind == "numeric" else numbers.cut(value, 200)
-
-
-def time_unit(type_name: str) -> numbers.Unit:
-    """Return NumPy's name of the unit of an Arrow time type; dates count days.
-
-    Examples
-    --------
-    >>> time_unit("timestamp[us, tz=UTC]"), time_unit("date32[day]")
-    ('us', 'D')
-    """
-    units: tuple[numbers.Unit, ...] = ("ns", "us", "ms")
-    for unit in units:
-        if f"[{unit}" in type_name:
-            return unit
-    return "D" if "day" in type_name else "s"
-
-
-def _facts(column: ColumnProfile) -> list[Fact]:
-    overall = column.overall
-    if column.kind == "other" or not overall.valid:
-        return []
-    facts = [_distinct(overall)]
-    if column.is_constant:
-        return facts
-    if column.kind == "numeric" and _few_values(overall) and overall.moments is not None:
-        facts.append(Fact("mean", numbers.number(overall.moments.mean)))
-    elif column.kind == "numeric" and overall.quantiles is not None and overall.quantiles.n:
-        facts += _number_facts(column)
-    elif column.kind == "datetime" and overall.moments is not None and overall.moments.n:
-        unit = time_unit(column.type)
-        rank = _rank_mark(overall)
-        moments = overall.moments
-        facts += [
-            Fact("first", _day(float(moments.minimum), unit)),
-            _approximate("median", _day(float(column.quantile(0.5)), unit), rank),
-            Fact("last", _day(float(moments.maximum), unit)),
-        ]
-    elif column.kind == "string" and overall.lengths is not None and overall.lengths.n:
-        lengths = overall.lengths
-        facts += [
-            Fact("mean length", numbers.number(lengths.mean, 3)),
-            Fact(
-                "lengths", f"{numbers.span(numbers.count(lengths.minimum), numbers.count(lengths.maximum))}"
-            ),
-        ]
-    if overall.nans:
-        facts.append(Fact("of them NaN", numbers.count(overall.nans)))
-    if overall.pos_infs or overall.neg_infs:
-        facts.append(Fact("infinite", numbers.count(overall.pos_infs + overall.neg_infs)))
-    return facts
-
-
-def _number_facts(column: ColumnProfile) -> list[Fact]:
-    overall, moments = column.overall, column.overall.moments
-    assert moments is not None
-    rank = _rank_mark(overall)
-    digits = _digits(moments)
-    facts = [
-        Fact("mean", numbers.number(moments.mean, digits)),
-        Fact("std. dev.", numbers.number(moments.std)),
-        Fact("min", numbers.number(moments.minimum, digits)),
-        _approximate("p5", numbers.number(column.quantile(0.05), digits), rank),
-        _approximate("median", numbers.number(column.quantile(0.5), digits), rank),
-        _approximate("p95", numbers.number(column.quantile(0.95), digits), rank),
-        Fact("max", numbers.number(moments.maximum, digits)),
-        Fact("skewness", numbers.score(moments.skewness, 2)),
-    ]
-    if overall.zeros:
-        facts.append(Fact("zeros", numbers.share(overall.zeros / overall.valid)))
-    if overall.negatives:
-        facts.append(Fact("negative", numbers.share(overall.negatives / overall.valid)))
-    return facts
-
-
-def _digits(moments: Moments) -> int:
-    """Significant digits that tell values one hundredth of a standard deviation apart, four at least."""
-    size, spread = max(abs(moments.minimum), abs(moments.maximum)), moments.std
-    if not 0 < spread < math.inf or not 0 < size < math.inf:
-        return 4
-    return min(max(4, 2 + math.ceil(math.log10(size) - math.log10(spread))), 12)
-
-
-def _distinct(overall: ColumnSummary) -> Fact:
-    estimate = overall.distinct.estimate()
-    if overall.distinct.exact:
-        return Fact("distinct", numbers.count(estimate))
-    return Fact(
-        "distinct", f"≈ {numbers.brief(estimate)}", f"±{numbers.share(overall.distinct.relative_error)}"
-    )
-
-
-def _day(value: float, unit: numbers.Unit) -> str:
-    """Write a point in time to the minute."""
-    text = numbers.moment(value, unit)
-    return text.rsplit(":", 1)[0] if text.count(":") == 2 else text
-
-
-def _approximate(label: str, value: str, mark: str) -> Fact:
-    return Fact(label, f"≈\N{NO-BREAK SPACE}{value}" if mark else value, mark)
-
-
-def _rank_mark(overall: ColumnSummary) -> str:
-    error = overall.quantiles.rank_error if overall.quantiles is not None else 0.0
-    return f"within ±{100 * error:.2g}\N{NO-BREAK SPACE}% of the rows" if error else ""
-
-
-def _foot(overall: ColumnSummary) -> str:
-    """One line on what is not exact in the card, "" when all is."""
-    parts = []
-    rank = _rank_mark(overall)
-    if rank and not _few_values(overall):
-        parts.append(f"≈ quantiles {rank}")
-    if not overall.distinct.exact:
-        parts.append(f"distinct ±{numbers.share(overall.distinct.relative_error)}")
-    if overall.kind == "string" and not overall.hitters.exact:
-        parts.append(f"counts of values up to {numbers.count(overall.hitters.error)} too low")
-    return ", ".join(parts)

@@ -42,6 +42,7 @@ def histogram(
     *,
     unit: numbers.Unit | None = None,
     slim: bool = False,
+    lane: bool = True,
 ) -> Drawing:
     """Draw the distribution of one column.
 
@@ -57,6 +58,8 @@ def histogram(
         The unit of a time column.
     slim : bool
         Draw bars as one path without tips, for pages with very many columns.
+    lane : bool
+        Of two classes, also draw the share of the second in each bin.
 
     Returns
     -------
@@ -108,7 +111,7 @@ def histogram(
     if overall.integers_only and not unit:
         axis = tuple(tick for tick in axis if float(tick.value).is_integer())
     marks.extend(x_axis(Frame(frame.left, frame.top, frame.right, 136.0), x, axis))
-    rates = bin_rates(drawn_classes, cuts) if len(by_class) == 2 and not slim else None
+    rates = bin_rates(drawn_classes, cuts) if len(by_class) == 2 and lane and not slim else None
     height = 154.0
     if rates is not None:
         marks.extend(_rate_lane(rates, cuts, x, Frame(frame.left, 180.0, frame.right, 222.0), write))

@@ -210,6 +210,16 @@ class Candidate:
     is_baseline: bool
     failure: str
     """Why it was given up, if it was."""
+    interval: str = ""
+    """Of the mean over folds."""
+    difference: str = ""
+    """To the best, paired by fold, with its interval."""
+    costs: tuple[tuple[str, str], ...] = ()
+    """Bytes, time of a prediction, learnt numbers."""
+    simplest: bool = False
+    """Whether it is the simplest within one standard error of the best."""
+    dropped: int | None = None
+    """Rows read when it was dropped at a rung."""
 
 
 def candidates(leaderboard: Mapping[str, Any]) -> tuple[Candidate, ...]:
@@ -237,9 +247,28 @@ def candidates(leaderboard: Mapping[str, Any]) -> tuple[Candidate, ...]:
                 bool(row.get("best")),
                 bool(row.get("is_baseline")),
                 str(row.get("failure") or ""),
+                *_folded(row),
             )
         )
     return tuple(found)
+
+
+def _folded(row: Mapping[str, Any]) -> tuple[str, str, tuple[tuple[str, str], ...], bool, int | None]:
+    """Return what a leaderboard with folds says beside the scores, and what a candidate costs."""
+    interval, apart = row.get("interval"), row.get("difference")
+    said = "" if not interval else f"{numbers.score(interval[0])} to {numbers.score(interval[1])}"
+    difference = ""
+    if apart:
+        low, high = numbers.score(apart["low"]), numbers.score(apart["high"])
+        difference = f"{numbers.score(apart['value'])} ({low} to {high})"
+    micro, learnt = row.get("prediction_microseconds"), row.get("complexity")
+    costs = [
+        ("size", "" if row.get("model_bytes") is None else numbers.size(row["model_bytes"])),
+        ("a row", "" if micro is None else f"{micro:.3g} µs"),
+        ("learnt numbers", "" if learnt is None else numbers.count(learnt)),
+    ]
+    shown = tuple((name, text) for name, text in costs if text)
+    return said, difference, shown, bool(row.get("simplest")), row.get("dropped_after_rows")
 
 
 def _value(score: Any) -> Any:

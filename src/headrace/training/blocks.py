@@ -11,16 +11,18 @@ import pyarrow.compute as pc
 
 from headrace import __version__
 from headrace.data.footers import file_state
+from headrace.engine.folds import NOWHERE, Fold
 from headrace.engine.order import TRAIN, VALIDATION, row_keys, row_order, uniform
-from headrace.training.prepared import Block, Prepared, from_arrays, to_arrays
+from headrace.preparation.crossfit import RowHashes
+from headrace.training.prepared import Block, Kept, Prepared, from_arrays, to_arrays
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from headrace.data.dataset import Chunk
     from headrace.engine.cache import ArrayCache
+    from headrace.engine.splits import Splitter
     from headrace.preparation.compiled import CompiledPreparation
-    from headrace.profiling.measure import Splitter
 
 
 @dataclass(frozen=True)
@@ -74,51 +76,113 @@ class Target:
 
 
 @dataclass(frozen=True)
-class BlockMaker:
-    """Makes the blocks of a chunk: told once, sent to every task."""
+class Recipe:
+    """How rows become features."""
 
     compiled: CompiledPreparation
     features: tuple[str, ...]
     """Columns that the preparation takes."""
+    digest: str = ""
+    """Of the preparation, which decides with the rows what a prepared chunk is."""
+
+
+@dataclass(frozen=True)
+class BlockMaker:
+    """Makes the blocks of a chunk: told once, sent to every task."""
+
+    recipes: tuple[Recipe, ...]
+    """One a view, see `Prepared`; one a variant when all folds share them."""
     target: Target
     splitter: Splitter
     validation_share: float
     """Share of the validation rows that is kept: they are held in memory for scoring."""
-
+    shared: bool = False
+    """Whether there are folds, and the rows of all are prepared in the same way."""
     cache: ArrayCache | None = None
     """Where prepared chunks are kept on the machine that prepared them."""
-    digest: str = ""
-    """Of the preparation, which decides with the rows what a prepared chunk is."""
 
-    def for_epoch(self, epoch: int) -> EpochBlocks:
-        """Return what makes the blocks of an epoch."""
-        return EpochBlocks(self, epoch)
+    @property
+    def folds(self) -> tuple[Fold, ...]:
+        """The folds; none for a holdout."""
+        return self.splitter.folds.folds if self.splitter.folds else ()
 
-    def prepare(self, table: pa.Table, chunk: Chunk) -> Prepared:
-        """Prepare the training rows and the validation rows of a chunk, in the order of the file."""
-        parts = self.splitter.parts(table, chunk)
+    @property
+    def views(self) -> int:
+        """Folds times variants."""
+        return len(self.recipes) * len(self.folds) if self.shared else len(self.recipes)
+
+    def for_epoch(self, epoch: int, views: frozenset[int] | None = None) -> EpochBlocks:
+        """Return what makes the blocks of an epoch, for some views or for all."""
+        return EpochBlocks(self, epoch, frozenset(range(self.views)) if views is None else views)
+
+    def prepare(self, table: pa.Table, chunk: Chunk, number: int, rows: Rows) -> Kept:
+        """Prepare the rows of a chunk by one recipe, in the order of the file."""
+        hashes = RowHashes(row_keys(chunk), self.splitter.seed)
+        if self.shared:
+            used = np.flatnonzero(rows.known & (rows.cells[0] != NOWHERE))
+            block = self.block(table, used, number, hashes.take(used))
+            return Kept(block, None, rows.cells[:, used], rows.held[used])
+        train, validation = rows.of(number % len(self.folds) if self.folds else 0)
+        kept = self.recipes[number].compiled.keeps(table)
+        if kept is not None:
+            train = train[kept[train]]
+        block = self.block(table, train, number, hashes.take(train))
+        return Kept(block, self.block(table, validation, number))
+
+    def rows(self, table: pa.Table, chunk: Chunk) -> Rows:
+        """Tell the rows of a chunk apart."""
         known = self.target.known(table)
-        validating = (parts == VALIDATION) & known
-        if self.validation_share < 1:
-            validating &= (
-                uniform(row_keys(chunk), seed=self.splitter.seed, salt="validation") < self.validation_share
-            )
-        return Prepared(
-            self.block(table, np.flatnonzero((parts == TRAIN) & known)),
-            self.block(table, np.flatnonzero(validating)),
-        )
+        share = self.validation_share
+        held = np.ones(table.num_rows, bool)
+        if share < 1:
+            held = uniform(row_keys(chunk), seed=self.splitter.seed, salt="validation") < share
+        if self.folds:
+            return Rows(known, held, self.splitter.cells(table, chunk), self.folds)
+        return Rows(known, held, self.splitter.parts(table, chunk)[None, :], (HOLDOUT,))
 
-    def block(self, table: pa.Table, rows: NDArray[np.int64]) -> Block:
-        """Prepare these rows of a table in this order."""
+    def block(
+        self, table: pa.Table, rows: NDArray[np.int64], number: int = 0, training: RowHashes | None = None
+    ) -> Block:
+        """Prepare these rows of a table in this order; those that are trained on say what deals them to folds."""
+        recipe = self.recipes[number]
         taken = table if len(rows) == table.num_rows else table.take(pa.array(rows))
-        X = self.compiled.transform(taken.select(list(self.features)))
+        X = recipe.compiled.transform(taken.select(list(recipe.features)), training=training)
         return Block(X, self.target.labels(taken), self.target.weights(taken))
 
-    def key(self, chunk: Chunk) -> str:
+    def key(self, chunk: Chunk, number: int = 0) -> str:
         """Say what a prepared chunk is made from: bytes of files, and everything that is done to them."""
         files = [(piece, file_state(piece.path)) for piece in chunk.pieces]
-        made_by = (__version__, self.digest, self.target, self.splitter, self.validation_share)
+        fold = "all" if self.shared else number % len(self.folds) if self.folds else None
+        digest = self.recipes[number].digest
+        made_by = (__version__, digest, self.target, self.splitter, self.validation_share, fold)
         return repr((files, chunk.where, made_by))
+
+
+HOLDOUT = Fold("holdout", 0, (TRAIN,), (VALIDATION,))
+"""Parts as cells: one fold."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Which rows of a chunk each fold learns from and judges by."""
+
+    known: NDArray[np.bool_]
+    """Rows with a target."""
+    held: NDArray[np.bool_]
+    """Rows that may be held for scoring."""
+    cells: NDArray[np.uint8]
+    """Shape (repeats, rows)."""
+    folds: tuple[Fold, ...]
+
+    def of(self, fold: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the rows from which a fold learns and those by which it judges, in the order of the file."""
+        said = self.folds[fold]
+        cells = self.cells[said.repeat]
+        train, validation = (np.zeros(NOWHERE + 1, bool) for _ in range(2))
+        train[list(said.train)] = True
+        validation[list(said.validation)] = True
+        learnt, judged = train[cells] & self.known, validation[cells] & self.known & self.held
+        return np.flatnonzero(learnt), np.flatnonzero(judged)
 
 
 @dataclass(frozen=True)
@@ -127,25 +191,65 @@ class EpochBlocks:
 
     maker: BlockMaker
     epoch: int
+    views: frozenset[int]
+    """Those for which somebody learns."""
+
+    @property
+    def _numbers(self) -> list[int]:
+        """Recipes that are needed."""
+        per = len(self.maker.folds) if self.maker.shared else 1
+        return sorted({view // per for view in self.views})
 
     def __call__(self, table: pa.Table, chunk: Chunk) -> Prepared:
         """Prepare a chunk, and keep it for the next epoch."""
-        prepared = self.maker.prepare(table, chunk)
+        rows = self.maker.rows(table, chunk)
+        made = {number: self.maker.prepare(table, chunk, number, rows) for number in self._numbers}
         if self.maker.cache is not None:
-            arrays = to_arrays(prepared)
-            if arrays is not None:
-                self.maker.cache.put(self.maker.key(chunk), arrays)
-        return self._ordered(prepared, chunk)
+            for number, kept in made.items():
+                arrays = to_arrays(kept)
+                if arrays is not None:
+                    self.maker.cache.put(self.maker.key(chunk, number), arrays)
+        return self._ordered(made, chunk)
 
     def recall(self, chunk: Chunk) -> Prepared | None:
-        """Return the block of a chunk that was prepared before, without reading it; None when it is not kept."""
+        """Return the blocks of a chunk that were prepared before, without reading it; None when one is not kept."""
         if self.maker.cache is None:
             return None
-        arrays = self.maker.cache.get(self.maker.key(chunk))
-        return None if arrays is None else self._ordered(from_arrays(arrays), chunk)
+        made = {}
+        for number in self._numbers:
+            arrays = self.maker.cache.get(self.maker.key(chunk, number))
+            if arrays is None:
+                return None
+            made[number] = from_arrays(arrays)
+        return self._ordered(made, chunk)
 
-    def _ordered(self, prepared: Prepared, chunk: Chunk) -> Prepared:
-        order = row_order(
-            prepared.train.rows, seed=self.maker.splitter.seed, epoch=self.epoch, chunk=chunk.index
+    def _ordered(self, made: dict[int, Kept], chunk: Chunk) -> Prepared:
+        if self.maker.shared:
+            return self._picked(made, chunk)
+        blocks: list[Block | None] = [None] * len(self.maker.recipes)
+        validation = list(blocks)
+        for number, kept in made.items():
+            blocks[number] = kept.train.take(self._order(kept.train.rows, chunk))
+            validation[number] = kept.validation
+        return Prepared(tuple(blocks), tuple(validation))
+
+    def _picked(self, made: dict[int, Kept], chunk: Chunk) -> Prepared:
+        folds = self.maker.folds
+        (first, *_) = made.values()
+        assert first.cells is not None, "shared rows know their cells"
+        assert first.held is not None, "shared rows know their cells"
+        rows = Rows(np.ones(first.train.rows, bool), first.held, first.cells, folds)
+        told = [rows.of(fold) for fold in range(len(folds))]
+        picks = tuple(train[self._order(len(train), chunk)] for train, _ in told)
+        blocks = tuple(made[v].train if v in made else None for v in range(len(self.maker.recipes)))
+        validation = tuple(
+            block.take(told[fold][1])
+            if block is not None and variant * len(folds) + fold in self.views
+            else None
+            for variant, block in enumerate(blocks)
+            for fold in range(len(folds))
         )
-        return Prepared(prepared.train.take(order), prepared.validation)
+        return Prepared(blocks, validation, picks)
+
+    def _order(self, rows: int, chunk: Chunk) -> NDArray[np.int64]:
+        return row_order(rows, seed=self.maker.splitter.seed, epoch=self.epoch, chunk=chunk.index)

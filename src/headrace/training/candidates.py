@@ -9,7 +9,8 @@ import inspect
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from headrace.errors import WorkflowError
+from headrace.errors import MissingExtraError, WorkflowError
+from headrace.training.routes import is_direct, require_direct, spread_out
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,6 +70,8 @@ class Candidate:
     """Import path."""
     params: dict[str, Any] = field(default_factory=dict)
     """What the user set; the rest are defaults."""
+    prepare: dict[str, Any] = field(default_factory=dict)
+    """What is different in the preparation: a dotted key of `prepare:` to its value."""
 
 
 def candidates_of(models: Sequence[ModelOptions], *, task: str) -> tuple[Candidate, ...]:
@@ -81,14 +84,15 @@ def candidates_of(models: Sequence[ModelOptions], *, task: str) -> tuple[Candida
     """
     if not models:
         return tuple(Candidate(*entry) for entry in DEFAULT_CANDIDATES[task])
-    candidates = tuple(Candidate(model.name, model.estimator, model.params) for model in models)
-    names = [candidate.name for candidate in candidates]
-    for index, candidate in enumerate(candidates):
+    candidates: dict[str, Candidate] = {}
+    for index, model in enumerate(models):
         where = f"models[{index}]"
-        if candidate.name in names[:index] or candidate.name == BASELINE:
-            raise WorkflowError(f"the name {candidate.name!r} is taken", where=f"{where}.name")
-        build(candidate, seed=0, where=where)
-    return candidates
+        for candidate in spread_out(Candidate(model.name, model.estimator, model.params)):
+            if candidate.name in candidates or candidate.name == BASELINE:
+                raise WorkflowError(f"the name {candidate.name!r} is taken", where=f"{where}.name")
+            require_direct(candidate.estimator, build(candidate, seed=0, where=where), task=task, where=where)
+            candidates[candidate.name] = candidate
+    return tuple(candidates.values())
 
 
 def build(candidate: Candidate, *, seed: int, where: str = "models") -> BaseEstimator:
@@ -106,16 +110,18 @@ def build(candidate: Candidate, *, seed: int, where: str = "models") -> BaseEsti
     Raises
     ------
     WorkflowError
-        When the class does not exist, does not take a parameter, or has no ``partial_fit``.
+        When the class does not exist, does not take a parameter, or neither has ``partial_fit`` nor is fitted outright.
     """
     kind = _import(candidate.estimator, where)
-    if not hasattr(kind, "partial_fit"):
+    if not hasattr(kind, "partial_fit") and not is_direct(candidate.estimator):
         raise WorkflowError(
             f"{candidate.estimator} has no partial_fit, so it cannot learn from a stream",
             where=f"{where}.estimator",
             mend="choose one that has, such as sklearn.linear_model.SGDClassifier",
         )
-    known = inspect.signature(kind).parameters
+    known = dict.fromkeys(inspect.signature(kind).parameters)
+    if "kwargs" in known:  # XGBoost says what it takes elsewhere
+        known = dict.fromkeys(kind().get_params())
     for key in candidate.params:
         if key not in known:
             near = difflib.get_close_matches(key, known, 1)
@@ -141,6 +147,8 @@ def _import(path: str, where: str) -> Any:
     try:
         module = importlib.import_module(module_name)
     except (ImportError, ValueError) as error:
+        if module_name == "xgboost":
+            raise MissingExtraError.for_extra("xgboost", "boost") from error
         raise WorkflowError(
             f"cannot import {module_name or path!r}: {error}",
             where=f"{where}.estimator",
@@ -187,7 +195,9 @@ def capabilities(estimator: BaseEstimator) -> Capabilities:
     # The baseline has no partial_fit; what it would take is then never asked for.
     known = inspect.signature(getattr(estimator, "partial_fit", estimator.fit)).parameters
     return Capabilities(
-        sparse=bool(get_tags(estimator).input_tags.sparse),
+        # To XGBoost what a sparse row does not store is missing, and not 0.
+        sparse=bool(get_tags(estimator).input_tags.sparse)
+        and not type(estimator).__module__.startswith("xgboost"),
         classes="classes" in known,
         weight="sample_weight" in known,
     )

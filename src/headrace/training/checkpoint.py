@@ -11,7 +11,7 @@ import numpy as np
 
 from headrace.errors import RunError
 from headrace.training.candidates import class_path
-from headrace.training.prepared import Block
+from headrace.training.prepared import Block, concatenate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 # Beyond what skops itself trusts; state of estimators between two calls of partial_fit.
 TRUSTED = (
     "numpy.dtype",
+    "xgboost.core.Booster",
     "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
     "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
 )
@@ -38,6 +39,15 @@ class Learner:
     """Time spent in ``partial_fit``."""
     failure: str = ""
     """Why it was given up, if it was."""
+    fold: int = 0
+    """From which fold's rows it learns."""
+    view: int = 0
+    """Which prepared rows it sees, see `Prepared`."""
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """What tells it from all other learners."""
+        return self.candidate.name, self.fold
 
 
 def dump_estimator(estimator: BaseEstimator) -> bytes:
@@ -81,45 +91,56 @@ def _path(estimator: object) -> str:
     return f"{type(estimator).__module__}.{type(estimator).__qualname__}"
 
 
-def dump_block(block: Block) -> bytes:
-    """Write a block as a numpy archive of plain arrays."""
-    arrays: dict[str, Any] = {}
-    if isinstance(block.X, np.ndarray):
-        arrays["X"] = block.X
-    else:
-        arrays |= {
-            "data": block.X.data,
-            "indices": block.X.indices,
-            "indptr": block.X.indptr,
-            "shape": np.asarray(block.X.shape),
-        }
-    arrays |= {name: held for name, held in (("y", block.y), ("weight", block.weight)) if held is not None}
+def dump_blocks(blocks: Sequence[Block | None]) -> bytes:
+    """Write the blocks of all views as a numpy archive of plain arrays."""
+    arrays: dict[str, Any] = {"views": np.array(len(blocks))}
+    for view, block in enumerate(blocks):
+        if block is None:
+            continue
+        if isinstance(block.X, np.ndarray):
+            held = {"X": block.X}
+        else:
+            held = {
+                "data": block.X.data,
+                "indices": block.X.indices,
+                "indptr": block.X.indptr,
+                "shape": np.asarray(block.X.shape),
+            }
+        named = {**held, "y": block.y, "weight": block.weight}
+        arrays |= {f"{view}.{name}": array for name, array in named.items() if array is not None}
     target = io.BytesIO()
     np.savez(target, allow_pickle=False, **arrays)
     return target.getvalue()
 
 
-def load_block(data: bytes) -> Block:
-    """Rebuild from `dump_block`; nothing is unpickled."""
-    from scipy import sparse
-
+def load_blocks(data: bytes) -> tuple[Block | None, ...]:
+    """Rebuild from `dump_blocks`; nothing is unpickled."""
     with np.load(io.BytesIO(data), allow_pickle=False) as held:
         arrays = {name: held[name] for name in held.files}
-    X = arrays.get("X")
+    return tuple(_load_block(arrays, view) for view in range(int(arrays["views"])))
+
+
+def _load_block(arrays: dict[str, Any], view: int) -> Block | None:
+    from scipy import sparse
+
+    X = arrays.get(f"{view}.X")
     if X is None:
-        parts = (arrays["data"], arrays["indices"], arrays["indptr"])
-        X = sparse.csr_matrix(parts, shape=tuple(arrays["shape"].tolist()))
-    return Block(X, arrays.get("y"), arrays.get("weight"))
+        if f"{view}.data" not in arrays:
+            return None
+        parts = tuple(arrays[f"{view}.{name}"] for name in ("data", "indices", "indptr"))
+        X = sparse.csr_matrix(parts, shape=tuple(arrays[f"{view}.shape"].tolist()))
+    return Block(X, arrays.get(f"{view}.y"), arrays.get(f"{view}.weight"))
 
 
 def dump_learners(learners: Sequence[Learner]) -> list[bytes]:
     """Write learners, one piece each: a line of JSON, then the estimator."""
     return [
-        json.dumps({"name": each.candidate.name, "seconds": each.seconds, "failure": each.failure}).encode()
-        + b"\n"
-        + dump_estimator(each.estimator)
+        json.dumps({
+            "name": each.candidate.name, "seconds": each.seconds, "failure": each.failure, "fold": each.fold,
+            "view": each.view,
+        }).encode() + b"\n" + dump_estimator(each.estimator)
         for each in learners
-    ]
+    ]  # fmt: skip
 
 
 def load_learners(pieces: Sequence[bytes], candidates: Mapping[str, Candidate]) -> tuple[Learner, ...]:
@@ -130,5 +151,16 @@ def load_learners(pieces: Sequence[bytes], candidates: Mapping[str, Candidate]) 
         said = json.loads(head)
         candidate = candidates[said["name"]]
         fitted = load_estimator(estimator, class_path(candidate))
-        learners.append(Learner(candidate, fitted, said["seconds"], said["failure"]))
+        learners.append(
+            Learner(candidate, fitted, said["seconds"], said["failure"], said["fold"], said["view"])
+        )
     return tuple(learners)
+
+
+def dump_held(*held: tuple[Block | None, ...]) -> bytes:
+    """Write the validation rows of several chunks, put together view by view."""
+    joined = []
+    for view in range(len(held[0])):
+        blocks = [one for blocks in held if (one := blocks[view]) is not None]
+        joined.append(concatenate(blocks) if blocks else None)
+    return dump_blocks(joined)

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from headrace.options import Options
+from headrace.training.spaces import Space  # noqa: TC001 pydantic reads the annotation
 
 
 class ModelOptions(Options):
@@ -22,6 +23,12 @@ class ModelOptions(Options):
         default_factory=dict, description="Hyperparameters; the rest are headrace's defaults."
     )
 
+    space: Space = Field(
+        default_factory=dict,
+        description="What `search` varies: a hyperparameter, or `prepare.` and a key of the preparation such as "
+        "prepare.numeric.scale, to a list of values or to {low, high, log}.",
+    )
+
 
 class TrainOptions(Options):
     """How the stream of blocks feeds the candidates."""
@@ -35,4 +42,14 @@ class TrainOptions(Options):
     )
     class_weight: Literal["balanced"] | dict[str, float] | None = Field(
         default=None, description="Weight of each class, or `balanced` for weights inverse to its frequency."
+    )
+    lanes: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="Chains on which each linear candidate learns at the same time, each from its share of the blocks, "
+        "their weights averaged; a setting of the run, whatever the number of workers.",
+    )
+    mix_every: int = Field(
+        default=8, ge=1, description="Blocks of each lane after which the weights of all lanes are averaged."
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
     from scipy.sparse import csr_matrix
@@ -39,6 +39,22 @@ class Block:
             None if self.y is None else self.y.take(order),
             None if self.weight is None else self.weight.take(order),
         )
+
+
+def concatenate(blocks: Sequence[Block]) -> Block:
+    """Put blocks one below the other."""
+    from scipy import sparse
+
+    matrices = [block.X for block in blocks]
+    dense = isinstance(matrices[0], np.ndarray)
+    X = np.concatenate(matrices) if dense else sparse.vstack(matrices, format="csr")
+    targets = [block.y for block in blocks if block.y is not None]
+    weights = [block.weight for block in blocks if block.weight is not None]
+    return Block(
+        X,
+        np.concatenate(targets) if targets else None,
+        np.concatenate(weights) if weights else None,
+    )
 
 
 def take_rows(X: Matrix, order: NDArray[np.int64]) -> Matrix:
@@ -78,22 +94,54 @@ def regular_csr(kind: type[csr_matrix], data: NDArray[Any], indices: NDArray[Any
 
 @dataclass(frozen=True)
 class Prepared:
-    """What one chunk gives to the candidates."""
+    """What one chunk gives to the candidates in one epoch.
+
+    A *view* is what one candidate sees in one fold: number ``variant * folds + fold``, of which a variant is one way to
+    prepare. Without folds and variants there is one view, 0.
+    """
+
+    blocks: tuple[Block | None, ...]
+    """Training rows in the order of the epoch, one block a view; or, with `picks`, all rows, one block a variant."""
+    validation: tuple[Block | None, ...]
+    """Validation rows, by view. Like a block, None where nobody asked for it."""
+    picks: tuple[NDArray[np.int64], ...] = ()
+    """Of each fold: which rows of a variant's block it learns from, in the order of the epoch."""
+
+    def train(self, view: int) -> Block:
+        """Return the training rows of a view in the order of the epoch."""
+        block = self.blocks[view // len(self.picks) if self.picks else view]
+        assert block is not None, "the views of all learners are prepared"
+        return block.take(self.picks[view % len(self.picks)]) if self.picks else block
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The rows of a chunk as one recipe prepares them, in the order of the file: what is kept for later epochs."""
 
     train: Block
-    validation: Block
+    """Training rows, or all rows that any fold uses."""
+    validation: Block | None = None
+    """Validation rows; None when they are among `train`."""
+    cells: NDArray[np.uint8] | None = None
+    """Cells of the rows of `train`, shape (repeats, rows), when all folds share them."""
+    held: NDArray[np.bool_] | None = None
+    """Whether a row of `train` may be held for scoring, shape (rows,), when all folds share them."""
 
 
-def to_arrays(prepared: Prepared) -> dict[str, NDArray[Any]] | None:
-    """Turn a prepared chunk into named arrays; None when its CSR rows do not store equally many entries."""
+def to_arrays(kept: Kept) -> dict[str, NDArray[Any]] | None:
+    """Turn prepared rows into named arrays; None when CSR rows do not store equally many entries."""
     arrays: dict[str, NDArray[Any]] = {}
-    for part, block in (("train", prepared.train), ("validation", prepared.validation)):
+    for part, block in (("train", kept.train), ("validation", kept.validation)):
+        if block is None:
+            continue
         matrix = _matrix_arrays(block.X)
         if matrix is None:
             return None
         for name, array in {**matrix, "y": block.y, "weight": block.weight}.items():
             if array is not None:
                 arrays[f"{part}.{name}"] = array
+    if kept.cells is not None and kept.held is not None:
+        arrays |= {"cells": kept.cells, "held": kept.held}
     return arrays
 
 
@@ -109,9 +157,11 @@ def _matrix_arrays(X: Matrix) -> dict[str, NDArray[Any]] | None:
     return {"data": X.data.reshape(shape), "indices": indices.reshape(shape), "width": np.array(X.shape[1])}
 
 
-def from_arrays(arrays: Mapping[str, NDArray[Any]]) -> Prepared:
+def from_arrays(arrays: Mapping[str, NDArray[Any]]) -> Kept:
     """Rebuild what `to_arrays` took apart."""
-    return Prepared(_block(arrays, "train"), _block(arrays, "validation"))
+    shared = "cells" in arrays
+    validation = None if shared else _block(arrays, "validation")
+    return Kept(_block(arrays, "train"), validation, arrays.get("cells"), arrays.get("held"))
 
 
 def _block(arrays: Mapping[str, NDArray[Any]], part: str) -> Block:

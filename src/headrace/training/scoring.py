@@ -92,9 +92,17 @@ def score_block(
     dict of str to float
         By metric; without those that are not defined on these rows, such as ROC-AUC of a single class.
     """
+    return score_outputs(
+        outputs(estimator, block.X, kind=kind, sparse=sparse), block, kind=kind, classes=classes
+    )
+
+
+def score_outputs(
+    said: NDArray[Any], block: Block, *, kind: str, classes: tuple[Any, ...]
+) -> dict[str, float]:
+    """Score what an estimator says, from `outputs`, as `score_block` does."""
     from sklearn import metrics
 
-    said = outputs(estimator, block.X, kind=kind, sparse=sparse)
     y, weight = block.y, block.weight
     labels = np.asarray(classes)
     scores: dict[str, float] = {}

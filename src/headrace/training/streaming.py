@@ -1,110 +1,59 @@
-"""Each block to every live candidate before it is dropped; epochs, early stopping, best weights kept."""
+"""Each block to every live candidate in every fold before it is dropped; epochs, early stopping, best weights kept."""
 
 from __future__ import annotations
 
-import copy
 import math
-import time
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from headrace.engine.commits import Form
 from headrace.engine.events import EpochScored, Note
+from headrace.engine.lanes import Lanes, deal
 from headrace.engine.order import chunk_order
+from headrace.engine.plan import look_ahead
 from headrace.errors import RunError
-from headrace.training.candidates import build, capabilities
-from headrace.training.checkpoint import Learner, dump_block, dump_learners, load_block, load_learners
-from headrace.training.prepared import Block
-from headrace.training.scoring import SELECTED_BY, dense_parts, goodness, kind_of, score_block
+from headrace.training.board import Trained, Training, mean_scores, note_epoch, rank, together
+from headrace.training.candidates import build
+from headrace.training.checkpoint import Learner, dump_held, dump_learners, load_blocks, load_learners
+from headrace.training.lanes import mix, require_averaging
+from headrace.training.learning import learn, score, validation_of, without
+from headrace.training.rungs import losers, positions
+from headrace.training.scoring import SELECTED_BY, goodness, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from distributed import Future
-    from sklearn.base import BaseEstimator
 
     from headrace.engine.passes import Reader
     from headrace.engine.source import Source
     from headrace.training.blocks import BlockMaker
     from headrace.training.candidates import Candidate
+    from headrace.training.learning import Scored
     from headrace.training.options import TrainOptions
-    from headrace.training.prepared import Prepared
+    from headrace.training.rungs import Rung
 
-
-EPOCH = "epoch"
-"""Fact of the ledger: an epoch is done and scored."""
-
-WRITTEN = ("best_epoch", "scores", "history", "seconds", "failure", "since_better")
-"""What the ledger holds of a candidate beside its weights."""
-
-
-@dataclass
-class Trained:
-    """A candidate after training, with its best weights."""
-
-    candidate: Candidate
-    estimator: BaseEstimator | None = None
-    """Fitted at the best epoch; None when the candidate failed."""
-    best_epoch: int = 0
-    scores: dict[str, float] = field(default_factory=dict)
-    """On the validation rows, at the best epoch."""
-    history: list[dict[str, float]] = field(default_factory=list)
-    """Scores after each epoch."""
-    seconds: float = 0.0
-    failure: str = ""
-    since_better: int = 0
-    """Epochs since the score last rose by more than the tolerance."""
-
-    def document(self, metric: str) -> dict[str, Any]:
-        """Row of the leaderboard."""
-        return {
-            "candidate": self.candidate.name,
-            "estimator": self.candidate.estimator,
-            "params": self.candidate.params,
-            "validation": self.scores,
-            "epochs": len(self.history),
-            "best_epoch": self.best_epoch,
-            "history": [
-                {"epoch": epoch, "score": scores.get(metric)} for epoch, scores in enumerate(self.history, 1)
-            ],
-            "seconds": self.seconds,
-            "failure": self.failure,
-            "is_baseline": False,
-            "best": False,
-        }
+EPOCH, RUNGS = "epoch", "rungs"
+"""Facts of the ledger: an epoch is done and scored; rungs at which candidates were dropped."""
 
 
 @dataclass(frozen=True)
-class Training:
-    """All candidates after training."""
+class Entrant:
+    """A candidate that enters the stream."""
 
-    metric: str
-    """The validation metric that decided."""
-    trained: tuple[Trained, ...]
-    """Best first."""
-    epochs: int
-    """Passes over the data."""
-
-    @property
-    def best(self) -> Trained:
-        """The winner."""
-        return self.trained[0]
+    candidate: Candidate
+    variant: int = 0
+    """Which way of preparing it sees, see `headrace.training.prepared.Prepared`."""
+    fixed: Any = None
+    """One fitted estimator a fold of a baseline that does not learn from the stream."""
+    is_baseline: bool = False
+    """Whether it is there to compare with, and never the winner."""
 
 
-def train(
-    reader: Reader,
-    source: Source,
-    maker: BlockMaker,
-    candidates: Sequence[Candidate],
-    options: TrainOptions,
-    *,
-    task: str,
-    metric: str | None = None,
-) -> Training:
-    """Train every candidate on one ordered stream of blocks, one pass an epoch.
+@dataclass
+class Stream:
+    """Trains entrants on one ordered stream of blocks, one pass an epoch; none influences another.
 
     Parameters
     ----------
@@ -113,260 +62,336 @@ def train(
     source : Source
         The chunks.
     maker : BlockMaker
-        Prepares the blocks.
-    candidates : sequence of Candidate
-        Trained together; none influences another.
+        Prepares the blocks, for one fold or several.
     options : TrainOptions
-        Epochs, patience, tolerance.
+        Epochs, patience, tolerance, lanes.
     task : str
         classification, regression or clustering.
     metric : str, optional
         Validation metric that decides; by default that of the task.
+    name : str
+        Begins the names of its passes and facts.
+    rungs : tuple of Rung
+        Where losers are dropped.
+    seconds : float
+        No epoch is begun that would end later, by the length of the one before; counted over all passes of the run.
+    """
+
+    reader: Reader
+    source: Source
+    maker: BlockMaker
+    options: TrainOptions
+    task: str
+    metric: str | None = None
+    name: str = ""
+    rungs: tuple[Rung, ...] = ()
+    seconds: float = math.inf
+    board: dict[tuple[str, int], Trained] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        self.classes = self.maker.target.classes
+        self.kind = kind_of(self.task, len(self.classes))
+        self.metric = self.metric or SELECTED_BY[self.kind]
+        self.folds = max(1, len(self.maker.folds))
+        self.held: list[Future[Any]] = []
+
+    def train(self, entrants: Sequence[Entrant]) -> Training:
+        """Train every candidate in every fold.
+
+        Returns
+        -------
+        Training
+            Every candidate at its best epoch; with folds without the weights, which belong to one fold each.
+
+        Raises
+        ------
+        RunError
+            When every candidate failed, or there are no validation rows to choose by.
+        """
+        reader = self.reader
+        form = self._form(entrants)
+        learners, epoch, best = self._begin(entrants, form)
+        for done in range(1, epoch + 1):
+            recalled = reader.recall(self._pass(done), self.source, form)
+            self.held = self.held or recalled
+        # Those that are fitted already need the validation rows, which the first epoch holds.
+        fitted = any(each.fixed is not None and not each.is_baseline for each in entrants)
+        while (
+            (learners or (fitted and not epoch)) and epoch < self.options.epochs and not self._too_late(epoch)
+        ):
+            epoch += 1
+            chains = self._epoch(learners, epoch, form)
+            results = self._scored(chains, self.held)
+            learners = [
+                one.learner
+                for _, one in sorted(results.items())
+                if self._noted(self.board[one.learner.key], one, epoch)
+            ]
+            learners = self._end_of_epoch(learners, epoch)
+            if epoch == 1:
+                self._score_fixed(entrants)
+            self._tell(epoch, {key: one.scores for key, one in results.items()})
+            best = self._commit(learners, epoch, best)
+        assert self.metric is not None, "a stream knows its metric"
+        names = list(dict.fromkeys(name for name, _ in self.board))
+        ranked = rank((self._together(name) for name in names), self.metric)
+        if ranked[0].failure or ranked[0].is_baseline or not ranked[0].history:
+            reasons = "; ".join(f"{t.candidate.name}: {t.failure}" for t in ranked if not t.is_baseline)
+            raise RunError(
+                f"every candidate failed: {reasons}", where="models", mend="change their parameters"
+            )
+        return Training(self.metric, ranked, epoch)
+
+    def _pass(self, epoch: int) -> str:
+        return f"{self.name}epoch {epoch}"
+
+    def _order(self, epoch: int) -> list[int]:
+        return chunk_order(len(self.source.chunks), seed=self.maker.splitter.seed, epoch=epoch)
+
+    def _too_late(self, epoch: int) -> bool:
+        spent = [record.seconds for record in self.reader.records]
+        late = epoch > 0 and sum(spent) + spent[-1] > self.seconds
+        if late:
+            self.reader.emit(
+                Note(f"the time for the search ends after {self._pass(epoch)}: the best so far counts")
+            )
+        return late
+
+    def _epoch(self, learners: Sequence[Learner], epoch: int, form: Form) -> list[Future[Any]]:
+        order = self._order(epoch)
+        sizes = [self.source.chunks[index].rows for index in order]
+        due = positions(self.rungs, sizes, epoch=epoch)
+        chains, kept = self.reader.stream(
+            self.source,
+            order,
+            self.maker.for_epoch(epoch, self._views(learners, epoch)),
+            partial(learn, classes=self.classes),
+            self._chains(learners),
+            name=self._pass(epoch),
+            keep=validation_of if epoch == 1 else None,
+            form=form,
+            lanes=Lanes(self.options.lanes, self.options.mix_every, mix),
+            ahead_of=look_ahead(len(self.maker.recipes)),
+            pauses={
+                place: partial(self._pause, due=numbers)
+                for place, numbers in due.items()
+                if place < len(order)
+            },
+        )
+        self.held = self.held or kept
+        return chains
+
+    def _views(self, learners: Sequence[Learner], epoch: int) -> frozenset[int]:
+        """Say which views are prepared: in the first epoch also those of entrants that do not learn but are scored."""
+        scored = [trained.view for trained in self.board.values()] if epoch == 1 else []
+        return frozenset([*scored, *(learner.view for learner in learners)])
+
+    def _chains(self, learners: Sequence[Learner]) -> list[Future[Any]]:
+        """Deal the learners to as many chains as there are threads, those of one view together; no result depends on it."""
+        hands = max(1, self.reader.threads // self.options.lanes)
+        dealt = deal(sorted(learners, key=lambda each: (each.view, each.key)), hands)
+        return [self.reader.client.submit(tuple, hand, pure=False) for hand in dealt]
+
+    def _scored(self, chains: list[Future[Any]], held: list[Future[Any]]) -> dict[tuple[str, int], Scored]:
+        scoring = partial(score, kind=self.kind, classes=self.classes)
+        reports = [self.reader.client.submit(scoring, chain, *held, pure=False) for chain in chains]
+        gathered: list[list[Scored]] = self.reader.client.gather(reports)
+        return {one.learner.key: one for report in gathered for one in report}
+
+    def _noted(self, trained: Trained, one: Scored, epoch: int) -> bool:
+        assert self.metric is not None, "a stream knows its metric"
+        trained.microseconds, trained.rows = one.microseconds, one.rows
+        return note_epoch(trained, one.learner, one.scores, epoch, self.metric, self.options)
+
+    def _score_fixed(self, entrants: Sequence[Entrant]) -> None:
+        fixed = tuple(
+            Learner(each.candidate, estimator, fold=fold, view=self._view(each, fold))
+            for each in entrants
+            if each.fixed is not None
+            for fold, estimator in enumerate(each.fixed)
+        )
+        if not fixed:
+            return
+        chain = self.reader.client.submit(tuple, list(fixed), pure=False)
+        for key, one in self._scored([chain], self.held).items():
+            trained = self.board[key]
+            trained.estimator, trained.scores, trained.rows = one.learner.estimator, one.scores, one.rows
+            trained.microseconds = one.microseconds
+            if not trained.is_baseline:
+                trained.history, trained.best_epoch = [one.scores], 1
+
+    def _tell(self, epoch: int, scores: Mapping[tuple[str, int], dict[str, float]]) -> None:
+        self.reader.emit(EpochScored(epoch, self._means(scores)))
+
+    def _pause(
+        self, states: list[Future[Any]], kept: list[Future[Any]], *, due: Sequence[int]
+    ) -> list[Future[Any]]:
+        """Drop the losers of the rungs that are due within an epoch, judged by the validation rows read so far."""
+        results = self._scored(states, self.held or kept)
+        gone = self._drop({key: one.scores for key, one in results.items()}, due)
+        return [self.reader.client.submit(without, state, gone, pure=False) for state in states]
+
+    def _end_of_epoch(self, learners: list[Learner], epoch: int) -> list[Learner]:
+        """Drop the losers of the rungs that are due at the end of an epoch."""
+        order = self._order(epoch)
+        sizes = [self.source.chunks[index].rows for index in order]
+        due = positions(self.rungs, sizes, epoch=epoch).get(len(order), [])
+        scores = {learner.key: self.board[learner.key].history[-1] for learner in learners}
+        gone = self._drop(scores, due)
+        return [learner for learner in learners if learner.candidate.name not in gone]
+
+    def _drop(self, scores: Mapping[tuple[str, int], dict[str, float]], due: Sequence[int]) -> frozenset[str]:
+        assert self.metric is not None, "a stream knows its metric"
+        gone: dict[str, int] = {}
+        # Folds of a candidate that have stopped already count with the score of their best epoch.
+        every = {
+            (name, fold): scores.get((name, fold), self.board[name, fold].scores)
+            for name in {name for name, _ in scores}
+            for fold in range(self.folds)
+        }
+        for number in due:
+            rung = self.rungs[number]
+            there = {name: value for name, value in self._means(every).items() if name not in gone}
+            gone |= dict.fromkeys(losers(rung, there), rung.rows)
+        for (name, fold), said in every.items():
+            if name in gone:
+                trained = self.board[name, fold]
+                trained.stopped = gone[name]
+                trained.scores = trained.scores if trained.history else said
+        if due and self.reader.ledger is not None:
+            dropped = [trained.note() for trained in self.board.values() if trained.stopped]
+            self.reader.ledger.append(f"{self.name}{RUNGS}", {"dropped": dropped})
+        return frozenset(gone)
+
+    def _means(self, scores: Mapping[tuple[str, int], dict[str, float]]) -> dict[str, float]:
+        """Average over folds; a candidate that failed in one of them has the worst there is."""
+        assert self.metric is not None, "a stream knows its metric"
+        by_name: dict[str, list[dict[str, float]]] = {}
+        for (name, _), said in sorted(scores.items()):
+            by_name.setdefault(name, []).append(said)
+        return {name: goodness(mean_scores(said), self.metric) for name, said in by_name.items()}
+
+    def _view(self, entrant: Entrant, fold: int) -> int:
+        return entrant.variant * self.folds + fold
+
+    def _form(self, entrants: Sequence[Entrant]) -> Form:
+        load = partial(load_learners, candidates={each.candidate.name: each.candidate for each in entrants})
+        return Form(dump_learners, load, dump_held, load_blocks)
+
+    def _begin(self, entrants: Sequence[Entrant], form: Form) -> tuple[list[Learner], int, dict[str, bytes]]:
+        """Begin with unfitted learners, or after the last epoch that the ledger knows.
+
+        Returns
+        -------
+        learners : list of Learner
+            Those that go on.
+        epoch : int
+            The last one that is done.
+        best : dict of str to bytes
+            The best weights of each candidate, as written.
+        """
+        seed = self.maker.splitter.seed
+        learners = []
+        for entrant in entrants:
+            for fold in range(self.folds):
+                view = self._view(entrant, fold)
+                trained = Trained(entrant.candidate, fold=fold, view=view, is_baseline=entrant.is_baseline)
+                self.board[trained.key] = trained
+                if entrant.fixed is None:
+                    fresh = build(entrant.candidate, seed=seed)
+                    learners.append(Learner(entrant.candidate, fresh, fold=fold, view=view))
+        if self.options.lanes > 1:
+            require_averaging([learner.candidate for learner in learners])
+        ledger = self.reader.ledger
+        facts = {} if ledger is None else ledger.state.facts
+        known, rungs = facts.get(f"{self.name}{EPOCH}"), facts.get(f"{self.name}{RUNGS}")
+        epoch, best = 0, {}
+        if known is not None and ledger is not None:
+            pieces = {label: ledger.read(payload) for label, payload in known.payloads.items()}
+            learners = list(
+                form.load([pieces[label] for label in sorted(pieces) if label.startswith("learner")])
+            )
+            best = {label: piece for label, piece in pieces.items() if label.startswith("best")}
+            for (learner,) in (form.load([piece]) for piece in best.values()):
+                self.board[learner.key].estimator = learner.estimator
+            epoch = int(known.body["epoch"])
+        for note in [*(known.body["board"] if known else ()), *(rungs.body["dropped"] if rungs else ())]:
+            self.board[note["name"], note["fold"]].recall(note)
+        self._rebuild_fixed(entrants, epoch)
+        return learners, epoch, best
+
+    def _rebuild_fixed(self, entrants: Sequence[Entrant], epoch: int) -> None:
+        for entrant in entrants if epoch else ():
+            for fold, estimator in enumerate(entrant.fixed or ()):
+                self.board[entrant.candidate.name, fold].estimator = estimator
+
+    def _commit(self, learners: Sequence[Learner], epoch: int, best: Mapping[str, bytes]) -> dict[str, bytes]:
+        """Write down who goes on and the best weights of each candidate, and return the latter as written."""
+        if self.reader.ledger is None:
+            return {}
+        now = dict(best)
+        try:
+            going = {f"learner-{i:05}": piece for i, piece in enumerate(dump_learners(learners))}
+            for number, (_, trained) in enumerate(sorted(self.board.items())):
+                if trained.best_epoch == epoch and trained.estimator is not None:
+                    held = Learner(trained.candidate, trained.estimator, fold=trained.fold, view=trained.view)
+                    (now[f"best-{number:05}"],) = dump_learners([held])
+        except RunError as error:
+            self.reader.emit(Note(f"{self._pass(epoch)} would be done again after a crash: {error}"))
+            return now
+        notes = [trained.note() for trained in self.board.values()]
+        self.reader.ledger.append(
+            f"{self.name}{EPOCH}",
+            {"epoch": epoch, "board": notes},
+            {**going, **now},
+            frees=[self._pass(epoch)],
+        )
+        return now
+
+    def _together(self, name: str) -> Trained:
+        return together(tuple(self.board[name, fold] for fold in range(self.folds)))
+
+
+def retrain(stream: Stream, training: Training) -> Training:
+    """Fit the best candidate of several folds to all their rows, for the rounded mean of its best epochs.
+
+    Parameters
+    ----------
+    stream : Stream
+        Whose maker has no folds: its training rows are all that are not for the test, and nothing judges.
+    training : Training
+        With folds.
 
     Returns
     -------
     Training
-        Every candidate at its best epoch.
+        The same with a fitted winner.
 
     Raises
     ------
     RunError
-        When every candidate failed, or there are no validation rows to choose by.
+        When it fails on all rows, which it did in no fold.
     """
-    classes = maker.target.classes
-    kind = kind_of(task, len(classes))
-    metric = metric or SELECTED_BY[kind]
-    form = _form(candidates)
-    board, learners, epoch, best = _begin(reader, candidates, form, seed=maker.splitter.seed)
-    held: list[Future[Any]] = []
-    for done in range(1, epoch + 1):
-        recalled = reader.recall(f"epoch {done}", source, form)
-        held = held or recalled
-    while learners and epoch < options.epochs:
-        epoch += 1
-        active = frozenset(learner.candidate.name for learner in learners)
-        chains, kept = reader.stream(
-            source,
-            chunk_order(len(source.chunks), seed=maker.splitter.seed, epoch=epoch),
-            maker.for_epoch(epoch),
-            partial(learn, classes=classes, active=active),
-            _chains(reader, learners),
-            name=f"epoch {epoch}",
-            keep=_validation_of if epoch == 1 else None,
-            form=form,
-        )
-        held = held or kept
-        scoring = partial(_score, kind=kind, classes=classes, active=active)
-        reports = [reader.client.submit(scoring, chain, *held, pure=False) for chain in chains]
-        results: dict[str, tuple[Learner, dict[str, float]]] = {}
-        for report in reader.client.gather(reports):
-            results.update(report)
-        learners = [
-            learner
-            for name, (learner, scores) in sorted(results.items())
-            if note_epoch(board[name], learner, scores, epoch, metric, options)
-        ]
-        reader.emit(
-            EpochScored(epoch, {name: goodness(scores, metric) for name, (_, scores) in results.items()})
-        )
-        best = _commit_epoch(reader, board, learners, epoch, best)
-    ranked = sorted(
-        board.values(), key=lambda t: (t.estimator is None, -goodness(t.scores, metric), t.candidate.name)
+    best = training.best
+    options = stream.options.model_copy(
+        update={"epochs": best.best_epoch, "patience": best.best_epoch + 1, "tolerance": 0.0}
     )
-    if ranked[0].estimator is None:
-        reasons = "; ".join(f"{t.candidate.name}: {t.failure}" for t in ranked)
-        raise RunError(f"every candidate failed: {reasons}", where="models", mend="change their parameters")
-    return Training(metric, tuple(ranked), epoch)
+    last = _Last(**{
+        name: getattr(stream, name) for name in ("reader", "source", "maker", "task", "metric", "name")
+    }, options=options)  # fmt: skip
+    fitted = last.train([Entrant(best.candidate)]).best
+    winner = replace(best, estimator=fitted.estimator)
+    return replace(training, trained=(winner, *training.trained[1:]), retrained=best.best_epoch)
 
 
-def learn(
-    learners: tuple[Learner, ...], prepared: Prepared, *, classes: tuple[Any, ...], active: frozenset[str]
-) -> tuple[Learner, ...]:
-    """Give one block to the learners that are still active, and return them as new objects."""
-    return tuple(
-        _learn_one(learner, prepared.train, classes)
-        if learner.candidate.name in active and not learner.failure
-        else learner
-        for learner in learners
-    )
+class _Last(Stream):
+    """Trains to a number of epochs that is known: the last weights count, and nothing is scored."""
 
+    def _noted(self, trained: Trained, one: Scored, epoch: int) -> bool:
+        trained.failure, trained.seconds = one.learner.failure, one.learner.seconds
+        trained.estimator, trained.best_epoch = one.learner.estimator, epoch
+        trained.history.append({})
+        return not trained.failure
 
-def _learn_one(learner: Learner, block: Block, classes: tuple[Any, ...]) -> Learner:
-    if block.rows == 0:
-        return learner
-    estimator = copy.deepcopy(learner.estimator)
-    able = capabilities(estimator)
-    fixed: dict[str, Any] = {"classes": np.asarray(classes)} if able.classes else {}
-    if block.weight is not None and not able.weight:
-        return replace(learner, failure=f"{type(estimator).__name__} takes no weights")
-    started = time.perf_counter()
-    try:
-        if able.sparse or isinstance(block.X, np.ndarray):
-            _fit_rows(estimator, block.X, block, slice(None), fixed)
-        else:
-            for rows, part in dense_parts(block.X):
-                _fit_rows(estimator, part, block, rows, fixed)
-    except ValueError as error:
-        # scikit-learn raises ValueError for divergence and for data that an estimator cannot take.
-        return replace(learner, failure=" ".join(str(error).split())[:300])
-    seconds = learner.seconds + time.perf_counter() - started
-    return replace(learner, estimator=estimator, seconds=seconds)
-
-
-def _fit_rows(estimator: BaseEstimator, X: Any, block: Block, rows: slice, fixed: dict[str, Any]) -> None:
-    weight = {} if block.weight is None else {"sample_weight": block.weight[rows]}
-    if block.y is None:
-        estimator.partial_fit(X, **weight)
-    else:
-        estimator.partial_fit(X, block.y[rows], **fixed, **weight)
-
-
-def _chains(reader: Reader, learners: Sequence[Learner]) -> list[Future[Any]]:
-    """Deal the learners to as many chains as there are threads; no result depends on how they are dealt."""
-    chains = min(len(learners), reader.threads)
-    return [reader.client.submit(tuple, learners[first::chains], pure=False) for first in range(chains)]
-
-
-def _form(candidates: Sequence[Candidate]) -> Form:
-    load = partial(load_learners, candidates={candidate.name: candidate for candidate in candidates})
-    return Form(dump_learners, load, _dump_held, load_block)
-
-
-def _dump_held(*blocks: Block) -> bytes:
-    return dump_block(concatenate(blocks))
-
-
-def _begin(
-    reader: Reader, candidates: Sequence[Candidate], form: Form, *, seed: int
-) -> tuple[dict[str, Trained], list[Learner], int, dict[str, bytes]]:
-    """Begin with unfitted learners, or after the last epoch that the ledger knows.
-
-    Returns
-    -------
-    board : dict of str to Trained
-    learners : list of Learner
-        Those that go on.
-    epoch : int
-        The last one that is done.
-    best : dict of str to bytes
-        The best weights of each candidate, as written.
-    """
-    board = {candidate.name: Trained(candidate) for candidate in candidates}
-    known = None if reader.ledger is None else reader.ledger.state.facts.get(EPOCH)
-    if known is None or reader.ledger is None:
-        fresh = [Learner(candidate, build(candidate, seed=seed)) for candidate in candidates]
-        return board, sorted(fresh, key=lambda learner: learner.candidate.name), 0, {}
-    pieces = {label: reader.ledger.read(payload) for label, payload in known.payloads.items()}
-    learners = form.load([pieces[label] for label in sorted(pieces) if label.startswith("learner")])
-    best = {label: piece for label, piece in pieces.items() if label.startswith("best")}
-    for (learner,) in (form.load([piece]) for piece in best.values()):
-        board[learner.candidate.name].estimator = learner.estimator
-    for name, entry in known.body["board"].items():
-        for attribute, value in entry.items():
-            setattr(board[name], attribute, value)
-    return board, list(learners), int(known.body["epoch"]), best
-
-
-def _commit_epoch(
-    reader: Reader,
-    board: Mapping[str, Trained],
-    learners: Sequence[Learner],
-    epoch: int,
-    best: Mapping[str, bytes],
-) -> dict[str, bytes]:
-    """Write down who goes on and the best weights of each candidate, and return the latter as written."""
-    if reader.ledger is None:
-        return {}
-    now = dict(best)
-    try:
-        going = {f"learner-{i:04}": piece for i, piece in enumerate(dump_learners(learners))}
-        for number, (name, trained) in enumerate(sorted(board.items())):
-            if trained.best_epoch == epoch and trained.estimator is not None:
-                (now[f"best-{number:04}"],) = dump_learners(
-                    [Learner(board[name].candidate, trained.estimator)]
-                )
-    except RunError as error:
-        reader.emit(Note(f"epoch {epoch} would be done again after a crash: {error}"))
-        return now
-    entries = {
-        name: {
-            key: value for key, value in asdict(replace(trained, estimator=None)).items() if key in WRITTEN
-        }
-        for name, trained in board.items()
-    }
-    reader.ledger.append(
-        EPOCH, {"epoch": epoch, "board": entries}, {**going, **now}, frees=[f"epoch {epoch}"]
-    )
-    return now
-
-
-def _validation_of(prepared: Prepared) -> Block:
-    return prepared.validation
-
-
-def _score(
-    learners: tuple[Learner, ...],
-    *held: Block,
-    kind: str,
-    classes: tuple[Any, ...],
-    active: frozenset[str],
-) -> dict[str, tuple[Learner, dict[str, float]]]:
-    block = concatenate(held)
-    return {
-        learner.candidate.name: (
-            learner,
-            score_block(
-                learner.estimator,
-                block,
-                kind=kind,
-                sparse=capabilities(learner.estimator).sparse,
-                classes=classes,
-            )
-            if not learner.failure and block.rows
-            else {},
-        )
-        for learner in learners
-        if learner.candidate.name in active
-    }
-
-
-def concatenate(blocks: Sequence[Block]) -> Block:
-    """Put blocks one below the other."""
-    from scipy import sparse
-
-    matrices = [block.X for block in blocks]
-    dense = isinstance(matrices[0], np.ndarray)
-    X = np.concatenate(matrices) if dense else sparse.vstack(matrices, format="csr")
-    targets = [block.y for block in blocks if block.y is not None]
-    weights = [block.weight for block in blocks if block.weight is not None]
-    return Block(
-        X,
-        np.concatenate(targets) if targets else None,
-        np.concatenate(weights) if weights else None,
-    )
-
-
-def note_epoch(
-    trained: Trained,
-    learner: Learner,
-    scores: dict[str, float],
-    epoch: int,
-    metric: str,
-    options: TrainOptions,
-) -> bool:
-    """Write down an epoch of a candidate, and say whether it goes on."""
-    trained.seconds = learner.seconds
-    if learner.failure:
-        trained.failure = learner.failure
-        return False
-    before = goodness(trained.scores, metric)
-    now = goodness(scores, metric)
-    trained.history.append(scores)
-    if trained.estimator is None or now > before:
-        better = trained.estimator is None or now > before + options.tolerance * max(1.0, abs(before))
-        trained.estimator, trained.scores = learner.estimator, scores
-        trained.best_epoch = epoch
-        trained.since_better = 0 if better else trained.since_better + 1
-    else:
-        trained.since_better += 1
-    return math.isinf(now) or trained.since_better < options.patience
+    def _tell(self, epoch: int, scores: Mapping[tuple[str, int], dict[str, float]]) -> None:
+        """Nothing is scored, so there is nothing to tell."""

@@ -1,0 +1,113 @@
+"""Candidates that are fitted outright, not on the stream: in the folds of a run, and at its end to all rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from headrace.errors import RunError
+from headrace.preparation.compiled import CompiledPreparation
+from headrace.training.blocks import Recipe
+from headrace.training.direct import Direct, Outcome, Refit
+from headrace.training.exact_refit import carried, refit_map
+from headrace.training.routes import TREES, is_direct, is_exact
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from headrace.engine.passes import Reader
+    from headrace.preparation.options import PrepareOptions
+    from headrace.profiling.profile import Profile
+    from headrace.selecting import Selector
+    from headrace.training.blocks import BlockMaker
+    from headrace.training.board import Trained
+    from headrace.training.candidates import Candidate
+
+
+def fit_in_folds(
+    selector: Selector,
+    candidates: Sequence[Candidate],
+    which: Mapping[str, int],
+    variants: Sequence[PrepareOptions],
+    maker: BlockMaker,
+    reader: Reader,
+    name: str = "",
+) -> dict[str, tuple[Any, ...]]:
+    """Fit the candidates among these that are fitted outright.
+
+    Parameters
+    ----------
+    selector : Selector
+        Of the run.
+    candidates : sequence of Candidate
+    which : mapping of str to int
+        Variant of each, by name.
+    variants : sequence of PrepareOptions
+    maker : BlockMaker
+        From `Selector.maker` of these variants.
+    reader : Reader
+        Runs the passes and counts them.
+    name : str
+        Begins the names of the passes.
+
+    Returns
+    -------
+    dict of str to tuple of estimator
+        By name, one a fold.
+    """
+    mine = [(candidate, which[candidate.name]) for candidate in candidates if is_direct(candidate.estimator)]
+    if not mine:
+        return {}
+    wanted = {variant for candidate, variant in mine if is_exact(candidate.estimator)}
+    refits = {
+        variant: refit
+        for variant in sorted(wanted)
+        if (refit := refit_of(selector, variants[variant], maker)) is not None
+    }
+    outcome = outcome_of(selector.whole, maker)
+    return Direct(reader, selector.opened.trained, maker, outcome, refits, name).fit(mine)
+
+
+def fit_at_the_end(selector: Selector, best: Trained, maker: BlockMaker, reader: Reader) -> Any:
+    """Fit the winner of several folds to all rows that a maker without folds prepares; trees as many as in the folds."""
+    candidate, rounds = best.candidate, None
+    if candidate.estimator in TREES:
+        grown: list[Any] = [fold.estimator for fold in best.folds]
+        rounds = round(sum(each.get_booster().num_boosted_rounds() for each in grown) / len(grown))
+    outcome = outcome_of(selector.whole, maker)
+    direct = Direct(reader, selector.opened.trained, maker, outcome, name="final ", rounds=rounds)
+    found = direct.fit([(candidate, 0)])
+    if candidate.name not in found:
+        raise RunError(
+            f"{candidate.name} cannot be fitted to all rows, as it was to those of the folds", where="models"
+        )
+    return found[candidate.name][0]
+
+
+def outcome_of(profile: Profile, maker: BlockMaker) -> Outcome:
+    """Return what a profile knows of the target."""
+    name = maker.target.name
+    moments = None if name is None or maker.target.classes else profile.columns[name].overall.moments
+    if moments is None:
+        return Outcome(rows=profile.rows)
+    return Outcome(moments.mean, moments.std, profile.rows)
+
+
+def refit_of(selector: Selector, options: PrepareOptions, maker: BlockMaker) -> Refit | None:
+    """Say how the preparations of all folds follow from one that is learnt from all rows, where they do.
+
+    Of classification the features of each fold are prepared apart: products within classes do not map.
+    """
+    if maker.shared or not maker.folds or maker.target.classes:
+        return None
+    whole = selector.fit(options)
+    if whole.rules:
+        return None
+    masks = carried(whole, selector.whole)
+    maps = []
+    for profile in selector.parts:
+        found = refit_map(whole, selector.fit(options, profile), masks)
+        if found is None:
+            return None
+        maps.append(found)
+    recipe = Recipe(CompiledPreparation(whole), tuple(whole.features_in), whole.digest)
+    return Refit(recipe, masks, tuple(maps))

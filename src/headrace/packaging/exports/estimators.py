@@ -1,0 +1,115 @@
+"""Fitted estimators as nodes of an ONNX graph: linear ones here, others by sklearn-onnx."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from headrace.errors import PackageError
+from headrace.packaging.exports.graph import Value
+from headrace.packaging.exports.steps import converted
+
+if TYPE_CHECKING:
+    from headrace.packaging.exports.graph import Graph
+
+Says = Literal["probabilities", "prediction"]
+Precision = Literal["float64", "float32"]
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a model says."""
+
+    name: str
+    """Tensor: probabilities, shape (rows, classes), or predictions, shape (rows,)."""
+    says: Says
+    width: int
+    kind: Precision | Literal["int64"]
+
+
+def add_estimator(graph: Graph, estimator: Any, value: Value, precision: Precision) -> Output:
+    """Add a fitted estimator to the graph.
+
+    Parameters
+    ----------
+    graph : Graph
+        Grows.
+    estimator : scikit-learn estimator
+        Fitted; a classifier needs `predict_proba`.
+    value : Value
+        Its features.
+    precision : {"float64", "float32"}
+        Of its arithmetic.
+
+    Raises
+    ------
+    PackageError
+        When there is no way to write it.
+    """
+    from sklearn.base import is_classifier
+
+    if is_classifier(estimator) and not hasattr(estimator, "predict_proba"):
+        raise PackageError(f"{type(estimator).__name__} gives no probabilities", where="ONNX")
+    if precision == "float32":
+        value = Value(_cast(graph, value.name, "float32"), value.sort, value.width)
+    link = _link(estimator)
+    if link is not None:
+        return _linear(graph, estimator, value, precision, link)
+    return _foreign(graph, estimator, value, precision)
+
+
+def _link(estimator: Any) -> str | None:
+    """How a linear estimator turns its decision into what it says; None for one that is not known here."""
+    name = type(estimator).__name__
+    if name == "SGDClassifier" and estimator.loss == "log_loss":
+        return "sigmoid"
+    if name == "LogisticRegression":
+        return "sigmoid" if len(estimator.classes_) == 2 else "softmax"
+    plain = {"LinearRegression", "Ridge", "Lasso", "ElasticNet", "SGDRegressor", "QuantileRegressor"}
+    if name in plain and np.ndim(estimator.coef_) == 1:
+        return "identity"
+    return "exp" if name in {"PoissonRegressor", "GammaRegressor"} else None
+
+
+def _linear(graph: Graph, estimator: Any, value: Value, precision: Precision, link: str) -> Output:
+    weights = np.atleast_2d(estimator.coef_).astype(precision)
+    offsets = np.broadcast_to(np.asarray(estimator.intercept_, dtype=precision), (len(weights),))
+    decision = graph.add("MatMul", value.name, graph.constant(weights.T.copy()))
+    decision = graph.add("Add", decision, graph.constant(offsets.copy()))
+    if link in {"identity", "exp"}:
+        said = decision if link == "identity" else graph.add("Exp", decision)
+        flat = graph.add("Reshape", said, graph.constant(np.array([-1])))
+        return Output(flat, "prediction", 1, precision)
+    if link == "softmax":
+        return Output(graph.add("Softmax", decision, axis=1), "probabilities", len(weights), precision)
+    first = graph.add("Sigmoid", decision)
+    if len(weights) == 1:
+        rest = graph.add("Sub", graph.constant(np.ones(1, dtype=precision)), first)
+        return Output(graph.add("Concat", rest, first, axis=1), "probabilities", 2, precision)
+    # One against the rest: each class by itself, then scaled to sum to 1, as SGDClassifier does.
+    total = graph.add("ReduceSum", first, graph.constant(np.array([1])), keepdims=1)
+    return Output(graph.add("Div", first, total), "probabilities", len(weights), precision)
+
+
+def _foreign(graph: Graph, estimator: Any, value: Value, precision: Precision) -> Output:
+    from sklearn.base import is_classifier
+
+    if is_classifier(estimator):
+        model = converted(estimator, value, precision, zipmap=False)
+        names = graph.splice(model, {model.graph.input[0].name: value.name})
+        said = _cast(graph, names[1], precision)
+        return Output(said, "probabilities", len(estimator.classes_), precision)
+    model = converted(estimator, value, precision)
+    name = graph.splice(model, {model.graph.input[0].name: value.name})[0]
+    kind: Precision | Literal["int64"] = "int64" if hasattr(estimator, "cluster_centers_") else precision
+    flat = graph.add("Reshape", _cast(graph, name, kind), graph.constant(np.array([-1])))
+    return Output(flat, "prediction", 1, kind)
+
+
+def _cast(graph: Graph, name: str, kind: str) -> str:
+    from onnx import TensorProto
+
+    kinds = {"float64": TensorProto.DOUBLE, "float32": TensorProto.FLOAT, "int64": TensorProto.INT64}
+    return graph.add("Cast", name, to=kinds[kind])

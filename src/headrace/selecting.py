@@ -1,0 +1,314 @@
+"""From profiles to the best candidate: preparations of all folds, the stream that trains on them, and the last fit."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from headrace.data.storage import join, remove_tree
+from headrace.engine.plan import VALIDATION_ROWS
+from headrace.errors import WorkflowError
+from headrace.optionfile import parse_options
+from headrace.outright import fit_at_the_end, fit_in_folds
+from headrace.preparation.compiled import CompiledPreparation
+from headrace.preparation.fitted import fit_preparation
+from headrace.preparation.options import PrepareOptions
+from headrace.preparation.parted import found_in
+from headrace.profiling.folds import fold_profiles, training_profile, validation_rows
+from headrace.stages import deciding, note
+from headrace.training.baseline import baseline
+from headrace.training.blocks import BlockMaker, Recipe
+from headrace.training.board import rank
+from headrace.training.candidates import BASELINE, Candidate, build, candidates_of
+from headrace.training.lanes import require_averaging
+from headrace.training.routes import is_direct
+from headrace.training.scoring import goodness
+from headrace.training.search import ask, journal, one_by_one, rounds_of, rungs_of
+from headrace.training.streaming import Entrant, Stream, retrain
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from headrace.engine.cache import ArrayCache
+    from headrace.engine.passes import Reader
+    from headrace.opening import Opened
+    from headrace.preparation.fitted import Preparation
+    from headrace.profiling.profile import Profile
+    from headrace.rundir import RunDirectory
+    from headrace.training.blocks import Target
+    from headrace.training.board import Training
+    from headrace.training.rungs import Rung
+    from headrace.training.search import Round
+    from headrace.workflow import WorkflowFile
+
+
+@dataclass
+class Selector:
+    """What training needs of a run, whatever is tried in it.
+
+    Parameters
+    ----------
+    workflow : WorkflowFile
+        As the user wrote it.
+    opened : Opened
+        The dataset.
+    profiles : mapping of str to Profile
+        Of every part, or of every cell of the folds.
+    target : Target
+        How the target is read.
+    cache : ArrayCache, optional
+        Where prepared blocks are kept.
+    findings : mapping of str, optional
+        What was found beside the profiles in the same pass.
+    """
+
+    workflow: WorkflowFile
+    opened: Opened
+    profiles: Mapping[str, Profile]
+    target: Target
+    cache: ArrayCache | None = None
+    findings: Mapping[str, Any] = field(default_factory=dict)
+    whole: Profile = field(init=False)
+    """Of all rows that may be learnt from."""
+    parts: tuple[Profile, ...] = field(init=False)
+    """Of the rows that each fold learns from; for a holdout of its training rows."""
+
+    def __post_init__(self) -> None:
+        splitter = self.opened.splitter
+        self.whole = training_profile(self.profiles, splitter)
+        self.parts = (self.whole,) if splitter.folds is None else fold_profiles(self.profiles, splitter)
+
+    @property
+    def ratio(self) -> float:
+        """Validation rows over training rows."""
+        judged = sum(validation_rows(self.profiles, self.opened.splitter))
+        return judged / max(1, sum(profile.rows for profile in self.parts))
+
+    @property
+    def shared(self) -> bool:
+        """Whether all folds see rows that are prepared in the same way."""
+        return self.opened.splitter.folds is not None and getattr(
+            self.workflow.validation, "shared_preparation", False
+        )
+
+    def fit(self, options: PrepareOptions, profile: Profile | None = None) -> Preparation:
+        """Learn a preparation, by default from all rows that may be learnt from."""
+        profile = profile or self.whole
+        found = found_in(self.findings, self._cells(profile))
+        preparation = fit_preparation(profile, options, features=self.opened.features, found=found)
+        if preparation.rules and self.shared:
+            raise WorkflowError(
+                "rows cannot be left out of training alone when all folds share them",
+                where="validation.shared_preparation",
+                mend="leave it out, or prepare.drop_rows and outliers: remove",
+            )
+        return preparation
+
+    def _cells(self, profile: Profile) -> tuple[str, ...]:
+        """Name the sets of rows that a profile is of."""
+        splitter = self.opened.splitter
+        if splitter.folds is None:
+            return ("train",)
+        if profile is self.whole:
+            return splitter.cell_names(0)
+        fold = next(
+            fold for fold, part in zip(splitter.folds.folds, self.parts, strict=True) if part is profile
+        )
+        names = splitter.cell_names(fold.repeat)
+        return tuple(names[cell] for cell in fold.train)
+
+    def maker(self, variants: Sequence[PrepareOptions]) -> BlockMaker:
+        """Make what turns chunks into blocks for every fold and variant; validation rows are thinned to what may be held."""
+        sources = (self.whole,) if self.shared else self.parts
+        judged = sum(validation_rows(self.profiles, self.opened.splitter)) * len(variants)
+        return BlockMaker(
+            recipes=tuple(recipe(self.fit(options, source)) for options in variants for source in sources),
+            target=self.target,
+            splitter=self.opened.splitter,
+            validation_share=min(1.0, VALIDATION_ROWS / max(1, judged)),
+            shared=self.shared,
+            cache=self.cache,
+        )
+
+    def last(self, preparation: Preparation) -> BlockMaker:
+        """Make what prepares rows for the model that is kept: as `maker` does, or of all rows when there were folds."""
+        splitter = self.opened.splitter
+        if splitter.folds is None:
+            return replace(self.maker([self.workflow.prepare]), recipes=(recipe(preparation),))
+        plain = replace(splitter, folds=None, validation=0.0)
+        return BlockMaker((recipe(preparation),), self.target, plain, 1.0, cache=self.cache)
+
+    def dummies(self) -> list[Entrant]:
+        """Return the baseline that knows only the target's distribution, fitted for each fold."""
+        fitted = [baseline(profile, self.target) for profile in self.parts]
+        if any(dummy is None for dummy in fitted):
+            return []
+        return [Entrant(Candidate(BASELINE, "sklearn.dummy"), fixed=tuple(fitted), is_baseline=True)]
+
+
+def recipe(preparation: Preparation) -> Recipe:
+    """Compile a preparation."""
+    return Recipe(CompiledPreparation(preparation), tuple(preparation.features_in), preparation.digest)
+
+
+def varied(options: PrepareOptions, changes: Mapping[str, Any]) -> PrepareOptions:
+    """Return the options of preparation with some of their keys changed.
+
+    Parameters
+    ----------
+    options : PrepareOptions
+        As the workflow has them.
+    changes : mapping of str to object
+        A dotted key, such as ``numeric.scale`` or ``columns.age.clip``, to its value.
+
+    Raises
+    ------
+    WorkflowError
+        When there is no such key, or it cannot have that value.
+    """
+    document = options.model_dump(mode="json", exclude_unset=True)
+    for key, value in changes.items():
+        place, names = document, key.split(".")
+        for name in names[:-1]:
+            held = place.setdefault(name, {})
+            if not isinstance(held, dict):
+                raise WorkflowError(
+                    "has no keys of its own", where=f"prepare.{key}", mend="vary a key below it"
+                )
+            place = held
+        place[names[-1]] = value
+    return parse_options(json.dumps(document), PrepareOptions, name="models[].space: prepare")
+
+
+def variants_of(
+    candidates: Sequence[Candidate], options: PrepareOptions
+) -> tuple[list[PrepareOptions], dict[str, int]]:
+    """List the different preparations of candidates, and which of them each has, by name."""
+    variants: list[PrepareOptions] = []
+    which = {}
+    for candidate in candidates:
+        mine = varied(options, candidate.prepare) if candidate.prepare else options
+        if mine not in variants:
+            variants.append(mine)
+        which[candidate.name] = variants.index(mine)
+    return variants, which
+
+
+def check_candidates(workflow: WorkflowFile) -> None:
+    """Refuse models and spaces that cannot be tried, before any data are read.
+
+    Raises
+    ------
+    WorkflowError
+        When an estimator, a parameter, a key of a space or one of its values is wrong, or lanes do not fit.
+    """
+    candidates = candidates_of(workflow.models, task=workflow.problem.task)
+    if workflow.train.lanes > 1:
+        require_averaging([each for each in candidates if not is_direct(each.estimator)])
+    for index, model in enumerate(workflow.models):
+        for candidate in one_by_one(model):
+            build(candidate, seed=0, where=f"models[{index}].space")
+            varied(workflow.prepare, candidate.prepare)
+
+
+def select(selector: Selector, reader: Reader, run: RunDirectory) -> Training:
+    """Train all candidates in all folds, those of a search round by round, and rank them."""
+    workflow = selector.workflow
+    _tell(selector, run)
+    if workflow.search is None:
+        candidates = candidates_of(workflow.models, task=workflow.problem.task)
+        return _round(selector, candidates, reader)
+    limit = 60 * (workflow.search.max_minutes or math.inf)
+    done: Training | None = None
+    for each in rounds_of(workflow.search, workflow.models, run.record.get("more_candidates", ())):
+        if done is not None and sum(record.seconds for record in reader.records) > limit:
+            note(run, [f"the time for the search ends before {each.name}: the best so far counts"])
+            break
+        told = [] if done is None else [(t.candidate, goodness(t.scores, done.metric)) for t in done.trained]
+        candidates = ask(workflow.search, workflow.models, each, told, seed=workflow.seed)
+        now = _round(selector, candidates, reader, each, limit)
+        done = now if done is None else replace(now, trained=rank((*done.trained, *now.trained), now.metric))
+        if workflow.search.kind == "bayes" and "://" not in run.url:
+            found = [(t.candidate, goodness(t.scores, done.metric)) for t in done.trained]
+            place = join(run.url, "optuna.journal")
+            remove_tree(place)
+            journal(place, workflow.models, found)
+    assert done is not None, "a search has a round"
+    return done
+
+
+def _round(
+    selector: Selector,
+    candidates: Sequence[Candidate],
+    reader: Reader,
+    each: Round | None = None,
+    limit: float = math.inf,
+) -> Training:
+    workflow, source = selector.workflow, selector.opened.trained
+    variants, which = variants_of(candidates, workflow.prepare)
+    maker, name = selector.maker(variants), each.name if each else ""
+    fitted = fit_in_folds(selector, candidates, which, variants, maker, reader, name)
+    entrants = [
+        Entrant(candidate, which[candidate.name], fitted.get(candidate.name))
+        for candidate in candidates
+        if candidate.name in fitted or not is_direct(candidate.estimator)
+    ]
+    names = [candidate.name for candidate in candidates]
+    rungs: tuple[Rung, ...] = ()
+    if workflow.search is not None:
+        rungs = rungs_of(workflow.search, names, most=workflow.train.epochs * source.rows)
+    stream = Stream(
+        reader, source, maker, workflow.train, workflow.problem.task, deciding(workflow), name, rungs, limit,
+    )  # fmt: skip
+    first = each is None or each.number == 1
+    training = stream.train([*entrants, *(selector.dummies() if first else ())])
+    return replace(training, ratio=selector.ratio)
+
+
+def finish(
+    selector: Selector, training: Training, reader: Reader, run: RunDirectory
+) -> tuple[Training, Preparation, BlockMaker]:
+    """Fit the winner of several folds to all rows that are not for the test; that of a holdout is fitted already.
+
+    Returns
+    -------
+    training : Training
+        With a fitted winner.
+    preparation : Preparation
+        What it sees.
+    maker : BlockMaker
+        Prepares the rows by which it is assessed.
+    """
+    workflow = selector.workflow
+    options = varied(workflow.prepare, training.best.candidate.prepare)
+    preparation = selector.fit(options)
+    maker = selector.last(preparation)
+    if selector.opened.splitter.folds is not None and is_direct(training.best.candidate.estimator):
+        estimator = fit_at_the_end(selector, training.best, maker, reader)
+        winner = replace(training.best, estimator=estimator)
+        training = replace(training, trained=(winner, *training.trained[1:]), retrained=1)
+    elif selector.opened.splitter.folds is not None:
+        stream = Stream(
+            reader, selector.opened.trained, maker, workflow.train, workflow.problem.task, training.metric,
+            f"{run.again}final ",
+        )  # fmt: skip
+        training = retrain(stream, training)
+    return training, preparation, maker
+
+
+def _tell(selector: Selector, run: RunDirectory) -> None:
+    folds = selector.opened.splitter.folds
+    if folds is None:
+        return
+    how = (
+        "the preparation is learnt once from all of these rows (shared_preparation), those that judge included"
+        if selector.shared
+        else "each fold learns its preparation from the rows that it learns from, and from no others"
+    )
+    said = selector.workflow.validation
+    note(run, [
+        f"validation: {len(folds.folds)} folds ({said.kind}) of all rows that are not for the test; {how}",
+        "the best candidate is fitted to all of these rows for the rounded mean of its best epochs",
+    ])  # fmt: skip

@@ -1,0 +1,1 @@
+"""Models that answer: a predictor, the guard of its inputs, HTTP around it."""

@@ -1,0 +1,149 @@
+"""The guard: values of each input held against the profile of the training data, and counted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from headrace.packaging.exports.steps import MISSING_STRING
+from headrace.packaging.exports.times import MISSING_TIME
+from headrace.packaging.inputs import time_type
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from headrace.packaging.signature import InputColumn, Signature
+    from headrace.profiling.profile import Profile
+    from headrace.serving.feeds import Feeds
+    from headrace.serving.options import GuardOptions
+
+RANGE, CATEGORY, MISSING = "range", "category", "missing"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Rows of one request in which one column holds what training has not seen."""
+
+    column: str
+    check: str
+    """``range``, ``category`` or ``missing``."""
+    rows: NDArray[np.int64]
+    rejected: bool
+
+
+class Guard:
+    """Holds inputs against what training has seen.
+
+    Parameters
+    ----------
+    signature : Signature
+        The inputs.
+    profile : Profile
+        Of the training rows.
+    options : GuardOptions
+        What is done.
+    """
+
+    def __init__(self, signature: Signature, profile: Profile, options: GuardOptions) -> None:
+        self.options = options
+        self.counts: Counter[tuple[str, str]] = Counter()
+        self._checks = [_Check.of(column, profile) for column in signature.inputs]
+
+    def check(self, feeds: Feeds) -> tuple[Feeds, list[Finding]]:
+        """Look for values that training has not seen.
+
+        Parameters
+        ----------
+        feeds : dict of str to ndarray, shape (rows, 1)
+            The inputs.
+
+        Returns
+        -------
+        feeds : dict of str to ndarray
+            The inputs, clipped where the options say so.
+        findings : list of Finding
+            What was found; rows of rejected ones get no answer.
+        """
+        kept, findings = feeds, []
+        for column in self._checks:
+            values = feeds[column.name]
+            for check, outside in column.outside(values):
+                rows = np.flatnonzero(outside)
+                if len(rows) == 0:
+                    continue
+                policy = getattr(self.options, check)
+                findings.append(Finding(column.name, check, rows, policy == "reject"))
+                self.counts[column.name, check] += len(rows)
+                if policy == "clip":
+                    kept = {**kept, column.name: column.clipped(kept[column.name], outside)}
+        return kept, findings
+
+
+@dataclass(frozen=True)
+class _Check:
+    """What training has seen of one column."""
+
+    name: str
+    kind: str
+    had_missing: bool
+    low: float | None = None
+    high: float | None = None
+    known: frozenset[str] | None = None
+
+    @classmethod
+    def of(cls, column: InputColumn, profile: Profile) -> _Check:
+        low = high = known = None
+        held = profile.columns.get(column.name)
+        if column.kind == "numeric":
+            low, high = _number(column.minimum), _number(column.maximum)
+        elif column.kind == "datetime":
+            low, high = _ticks(column.minimum, column.type), _ticks(column.maximum, column.type)
+        elif column.kind == "string" and held is not None and held.overall.hitters.exact:
+            # Of more values than a profile counts exactly, the rare ones are not known.
+            known = frozenset(str(value) for value, _ in held.overall.hitters.items())
+        return cls(column.name, column.kind, column.nullable, low, high, known)
+
+    def outside(self, values: np.ndarray[Any, Any]) -> list[tuple[str, NDArray[np.bool_]]]:
+        """Rows that fail each check, shape (rows,)."""
+        values = values[:, 0]
+        if self.kind == "string":
+            absent = values == MISSING_STRING
+            found = []
+            if self.known is not None:
+                known = self.known
+                unseen = np.fromiter((value not in known for value in values), bool, len(values)) & ~absent
+                found.append((CATEGORY, unseen))
+        else:
+            absent = values == MISSING_TIME if self.kind == "datetime" else np.isnan(values)
+            found = []
+            if self.low is not None and self.high is not None:
+                found.append((RANGE, ~absent & ((values < self.low) | (values > self.high))))
+        return found if self.had_missing else [*found, (MISSING, absent)]
+
+    def clipped(self, values: np.ndarray[Any, Any], outside: NDArray[np.bool_]) -> np.ndarray[Any, Any]:
+        if self.kind == "string":
+            held = values.copy()
+            held[outside] = MISSING_STRING
+            return held
+        clipped = np.clip(values, self.low, self.high)
+        return np.where(outside[:, np.newaxis], clipped, values).astype(values.dtype)
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, (int, float)) else None
+
+
+def _ticks(value: Any, kind: str) -> int | None:
+    """Microseconds since 1970 of a time in ISO format."""
+    if not isinstance(value, str):
+        return None
+    try:
+        moment = pa.scalar(value).cast(pa.timestamp("us"))
+    except pa.ArrowInvalid:
+        return None
+    zoned = getattr(time_type(kind), "tz", None)
+    return int((moment.cast(pa.timestamp("us", zoned)) if zoned else moment).cast(pa.int64()).as_py())

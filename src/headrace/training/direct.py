@@ -1,0 +1,234 @@
+"""Candidates that are fitted outright, for every fold at once: exact ones in one pass, generalised ones in a few, trees."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from headrace.engine.events import Note
+from headrace.engine.folds import Fold
+from headrace.errors import RunError
+from headrace.training.candidates import build
+from headrace.training.exact import Measurement, fit_exact, measure_products
+from headrace.training.generalised import minimise
+from headrace.training.generalised_losses import MODELS, stages_of, told
+from headrace.training.generalised_sums import Problem
+from headrace.training.routes import TREES, is_exact
+from headrace.training.sweeps import LEARNT, ViewRows
+from headrace.training.trees import fit_trees
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from headrace.accumulators.crossproducts import CrossProducts
+    from headrace.engine.passes import Reader
+    from headrace.engine.source import Source
+    from headrace.training.blocks import BlockMaker, Recipe
+    from headrace.training.candidates import Candidate
+
+ONE_FOLD = Fold("all", 0, LEARNT, ())
+"""Of rows that are prepared for one fold alone."""
+
+
+@dataclass(frozen=True)
+class Refit:
+    """Preparations of all folds as linear maps of one, so that rows are prepared once.
+
+    Attributes
+    ----------
+    recipe : Recipe
+        Learnt from all rows that may be learnt from.
+    masks : tuple of str
+        From `headrace.training.exact_refit.carried`.
+    maps : tuple of (ndarray, ndarray)
+        From `headrace.training.exact_refit.refit_map`, one a fold.
+    """
+
+    recipe: Recipe
+    masks: tuple[str, ...]
+    maps: tuple[tuple[NDArray[np.float64], NDArray[np.float64]], ...]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What is known of the target before a pass over it: where steps begin and on which scale they are small."""
+
+    mean: float = 0.0
+    spread: float = 1.0
+    rows: int = 1
+    """That may be learnt from."""
+
+
+@dataclass
+class Direct:
+    """Fits candidates to all rows at once.
+
+    Parameters
+    ----------
+    reader : Reader
+        Runs the passes and counts them.
+    source : Source
+        The chunks.
+    maker : BlockMaker
+        Prepares the rows, for one fold or several.
+    outcome : Outcome
+        Of the target.
+    refits : mapping of int to Refit
+        By variant, where the preparations of its folds follow from one another.
+    name : str
+        Begins the names of its passes.
+    rounds : int, optional
+        Trees that are grown, where no row judges when to stop.
+    """
+
+    reader: Reader
+    source: Source
+    maker: BlockMaker
+    outcome: Outcome = Outcome()
+    refits: Mapping[int, Refit] = field(default_factory=dict)
+    name: str = ""
+    rounds: int | None = None
+
+    def __post_init__(self) -> None:
+        self.classes = np.asarray(self.maker.target.classes)
+        self.folds = max(1, len(self.maker.folds))
+
+    def fit(self, candidates: Sequence[tuple[Candidate, int]]) -> dict[str, tuple[Any, ...]]:
+        """Fit every candidate in every fold.
+
+        Parameters
+        ----------
+        candidates : sequence of (Candidate, int)
+            With the variant that each sees.
+
+        Returns
+        -------
+        dict of str to tuple of estimator
+            By name, one a fold; without candidates that could not be fitted, of which a note says why.
+        """
+        exact = [each for each in candidates if is_exact(each[0].estimator)]
+        grown = [each for each in candidates if each[0].estimator in TREES]
+        others = [each for each in candidates if each not in exact and each not in grown]
+        found: dict[str, tuple[Any, ...]] = {}
+        if exact:
+            products = self._products(sorted({variant for _, variant in exact}))
+            for candidate, variant in exact:
+                try:
+                    found[candidate.name] = tuple(
+                        self._exact(candidate, products[variant, fold]) for fold in range(self.folds)
+                    )
+                except (RunError, ValueError, np.linalg.LinAlgError) as error:
+                    said = " ".join(str(error).split())
+                    self.reader.emit(Note(f"{candidate.name} could not be fitted: {said}"))
+        if others:
+            found |= self._generalised(others)
+        if grown:
+            found |= fit_trees(
+                self.reader,
+                self.source,
+                self.maker,
+                grown,
+                rows=self.outcome.rows,
+                name=self.name,
+                rounds=self.rounds,
+            )
+        return found
+
+    def _exact(self, candidate: Candidate, products: CrossProducts) -> Any:
+        estimator = build(candidate, seed=self.maker.splitter.seed)
+        return fit_exact(estimator, products, path=candidate.estimator, classes=self.classes)
+
+    def _products(self, variants: Sequence[int]) -> dict[tuple[int, int], CrossProducts]:
+        """Measure the products of every variant's and fold's training rows in one pass."""
+        wanted: list[Measurement] = []
+        places: dict[tuple[int, int], tuple[int, Fold, Any]] = {}
+        for variant in variants:
+            refit = self.refits.get(variant)
+            if refit is not None:
+                whole = replace(self.maker, recipes=(refit.recipe,), shared=True)
+                rows = ViewRows(whole, 0, double=True, by_cell=True, masks=refit.masks)
+                wanted.append(self._by_cell(rows, refit.recipe, len(refit.masks)))
+                maps: Sequence[Any] = refit.maps
+            elif self.maker.shared:
+                rows = ViewRows(self.maker, variant, double=True, by_cell=True)
+                wanted.append(self._by_cell(rows, self.maker.recipes[variant], 0))
+                maps = [None] * self.folds
+            else:
+                for fold in range(self.folds):
+                    view = variant * self.folds + fold
+                    places[variant, fold] = (len(wanted), ONE_FOLD, None)
+                    width = self.maker.recipes[view].compiled.width
+                    wanted.append(Measurement(ViewRows(self.maker, view, double=True), 1, width))
+                continue
+            for fold, (said, mapped) in enumerate(zip(self.maker.folds, maps, strict=True)):
+                places[variant, fold] = (len(wanted) - 1, said, mapped)
+        found = measure_products(
+            self.reader, self.source, wanted, classes=len(self.classes), name=f"{self.name}exact"
+        )
+        return {
+            key: _through(found[way].training(fold), mapped, target=not len(self.classes))
+            for key, (way, fold, mapped) in places.items()
+        }
+
+    def _by_cell(self, rows: ViewRows, recipe: Recipe, masks: int) -> Measurement:
+        folds = self.maker.splitter.folds
+        assert folds is not None, "rows are shared by folds"
+        return Measurement(rows, len(folds.names), recipe.compiled.width + masks, folds.repeats)
+
+    def _generalised(self, candidates: Sequence[tuple[Candidate, int]]) -> dict[str, tuple[Any, ...]]:
+        """Minimise every candidate in every fold, side by side."""
+        shared = self.maker.shared
+        numbers = sorted({
+            number
+            for _, variant in candidates
+            for number in ((variant,) if shared else range(variant * self.folds, (variant + 1) * self.folds))
+        })  # fmt: skip
+        ways = [(ViewRows(self.maker, each), self.maker.recipes[each].compiled.width) for each in numbers]
+        problems = []
+        for candidate, variant in candidates:
+            estimator: Any = build(candidate, seed=self.maker.splitter.seed)
+            model = MODELS[candidate.estimator]
+            strength, summed = model.penalty(estimator)
+            loss = model.loss(estimator, len(self.classes))
+            for fold in range(self.folds):
+                way = numbers.index(variant if shared else variant * self.folds + fold)
+                losses = stages_of(loss, self.outcome.rows, ways[way][1], self.outcome.spread)
+                said = self.maker.folds[fold] if shared else ONE_FOLD
+                most = int(getattr(estimator, "max_iter", 100))
+                problems.append(
+                    Problem(
+                        candidate.name, said, way, losses, strength, summed, estimator.fit_intercept, most
+                    )
+                )
+        outputs = len(self.classes) if len(self.classes) > 2 else 1
+        solutions = iter(
+            minimise(
+                self.reader, self.source, ways, problems,
+                outputs=outputs, mean=self.outcome.mean, name=self.name,
+            )
+        )  # fmt: skip
+        found = {}
+        for candidate, _ in candidates:
+            fitted = []
+            for _ in range(self.folds):
+                each = next(solutions)
+                estimator = build(candidate, seed=self.maker.splitter.seed)
+                fitted.append(told(estimator, each.coefficients, each.intercept, self.classes, each.passes))
+            found[candidate.name] = tuple(fitted)
+        return found
+
+
+def _through(products: CrossProducts, mapped: Any, *, target: bool) -> CrossProducts:
+    """Return the products of features as another preparation makes them; the target stays as it is."""
+    if mapped is None:
+        return products
+    matrix, offset = mapped
+    if target:
+        wider = np.zeros((matrix.shape[0] + 1, matrix.shape[1] + 1))
+        wider[:-1, :-1], wider[-1, -1] = matrix, 1.0
+        matrix, offset = wider, np.append(offset, 0.0)
+    return products.mapped(matrix, offset)

@@ -1,0 +1,131 @@
+"""One step: a block of prepared rows to the learners of a chain, which come back as new objects; and their scores."""
+
+from __future__ import annotations
+
+import copy
+import time
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from headrace.training.candidates import capabilities
+from headrace.training.prepared import concatenate
+from headrace.training.scoring import dense_parts, outputs, score_outputs
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sklearn.base import BaseEstimator
+
+    from headrace.training.checkpoint import Learner
+    from headrace.training.prepared import Block, Prepared
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A learner with what it reaches on the validation rows of its fold."""
+
+    learner: Learner
+    scores: dict[str, float]
+    microseconds: float
+    """To predict one row, of many at once."""
+    rows: int
+    """Validation rows."""
+
+
+def learn(
+    learners: tuple[Learner, ...], prepared: Prepared, *, classes: tuple[Any, ...]
+) -> tuple[Learner, ...]:
+    """Give one block to the learners of a chain, and return them as new objects.
+
+    The rows of a view are taken once for all learners that see it, when these stand next to one another.
+    """
+    taught, view, block = [], -1, None
+    for learner in learners:
+        if not learner.failure:
+            if learner.view != view or block is None:
+                view, block = learner.view, prepared.train(learner.view)
+            learner = _learn_one(learner, block, classes)  # noqa: PLW2901 - the learner goes on as a new object
+        taught.append(learner)
+    return tuple(taught)
+
+
+def _learn_one(learner: Learner, block: Block, classes: tuple[Any, ...]) -> Learner:
+    if block.rows == 0:
+        return learner
+    estimator = copy.deepcopy(learner.estimator)
+    able = capabilities(estimator)
+    fixed: dict[str, Any] = {"classes": np.asarray(classes)} if able.classes else {}
+    if block.weight is not None and not able.weight:
+        return replace(learner, failure=f"{type(estimator).__name__} takes no weights")
+    started = time.perf_counter()
+    try:
+        if able.sparse or isinstance(block.X, np.ndarray):
+            _fit_rows(estimator, block.X, block, slice(None), fixed)
+        else:
+            for rows, part in dense_parts(block.X):
+                _fit_rows(estimator, part, block, rows, fixed)
+    except ValueError as error:
+        # scikit-learn raises ValueError for divergence and for data that an estimator cannot take.
+        return replace(learner, failure=" ".join(str(error).split())[:300])
+    seconds = learner.seconds + time.perf_counter() - started
+    return replace(learner, estimator=estimator, seconds=seconds)
+
+
+def _fit_rows(estimator: BaseEstimator, X: Any, block: Block, rows: slice, fixed: dict[str, Any]) -> None:
+    weight = {} if block.weight is None else {"sample_weight": block.weight[rows]}
+    if block.y is None:
+        estimator.partial_fit(X, **weight)
+    else:
+        estimator.partial_fit(X, block.y[rows], **fixed, **weight)
+
+
+def score(
+    learners: tuple[Learner, ...],
+    *held: Sequence[Block | None],
+    kind: str,
+    classes: tuple[Any, ...],
+) -> list[Scored]:
+    """Score learners on the validation rows of their folds, as far as these have been read.
+
+    Parameters
+    ----------
+    learners : tuple of Learner
+    *held : sequence of Block or None
+        Validation rows by view, of one chunk or of several together.
+    kind : str
+        As from `headrace.training.scoring.kind_of`.
+    classes : tuple
+        Labels in order.
+    """
+    from sklearn.exceptions import NotFittedError
+
+    found, view, block = [], -1, None
+    for learner in learners:
+        if learner.view != view or block is None:
+            view = learner.view
+            block = concatenate([one for blocks in held if (one := blocks[view]) is not None])
+        scores: dict[str, float] = {}
+        started = time.perf_counter()
+        spent = 0.0
+        if not learner.failure and block.rows:
+            sparse = capabilities(learner.estimator).sparse
+            # At a rung early in the first epoch a learner may not have seen a row.
+            with suppress(NotFittedError):
+                said = outputs(learner.estimator, block.X, kind=kind, sparse=sparse)
+                spent = time.perf_counter() - started
+                scores = score_outputs(said, block, kind=kind, classes=classes)
+        found.append(Scored(learner, scores, 1e6 * spent / max(1, block.rows), block.rows))
+    return found
+
+
+def without(learners: tuple[Learner, ...], gone: frozenset[str]) -> tuple[Learner, ...]:
+    """Return the learners of a chain whose candidates go on."""
+    return tuple(learner for learner in learners if learner.candidate.name not in gone)
+
+
+def validation_of(prepared: Prepared) -> tuple[Block | None, ...]:
+    """Return what is held of a prepared chunk."""
+    return prepared.validation
