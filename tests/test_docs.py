@@ -13,8 +13,9 @@ import yaml
 
 import headrace as hr
 from headrace.cli import run as run_command
-from headrace.cluster.config import ClusterFile
+from headrace.cluster.config import KINDS, ClusterFile
 from headrace.data.samples import write_sample
+from headrace.monitoring.options import MonitorFile
 from headrace.workflow import WorkflowFile, load_workflow
 
 if TYPE_CHECKING:
@@ -81,7 +82,9 @@ def test_yaml_of_a_page_is_read(page: Path) -> None:
     for text in blocks(page, "yaml"):
         part = yaml.safe_load(text)
         if "kind" in part:
-            ClusterFile.model_validate(part)
+            KINDS[part["kind"]].model_validate(part)
+        elif "sinks" in part:
+            MonitorFile.model_validate(part)
         else:
             WorkflowFile.model_validate({**whole, **part})
 
@@ -97,7 +100,7 @@ def commands(page: Path) -> Iterator[list[str]]:
 @pytest.mark.parametrize("page", pages_with("console"))
 def test_commands_of_a_page_exist_with_their_options(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for words in commands(page):
-        names = words[:2] if words[0] == "models" else words[:1]
+        names = words[:2] if words[0] in {"models", "jobs", "cluster", "monitor"} else words[:1]
         assert run_command([*names, "--help"]) == 0, names
         text = capsys.readouterr().out
         for option in (word.partition("=")[0] for word in words if word.startswith("-")):

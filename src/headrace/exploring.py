@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from headrace.cluster.config import ClusterFile
+    from headrace.cluster.workers import Workers
     from headrace.data.dataset import Dataset
     from headrace.engine.events import Subscriber
     from headrace.profiling.exploration import Exploration
@@ -22,7 +22,7 @@ def profile(
     target: str | None = None,
     *,
     time: str | None = None,
-    cluster: ClusterFile | str | None = None,
+    cluster: Workers | str | None = None,
     where: str | None = None,
     subscribers: Sequence[Subscriber] = (),
 ) -> ShownProfile:
@@ -36,7 +36,7 @@ def profile(
         Learn everything for each of its classes as well.
     time : str, optional
         The column of dates or timestamps that trends follow; the first one when left out.
-    cluster : ClusterFile or str, optional
+    cluster : Workers or str, optional
         Where to work, or the path of a cluster file. When left out: this machine, in threads for small data.
     where : str, optional
         Which rows are profiled, such as ``age >= 18``; see `Dataset.where`.
@@ -67,7 +67,7 @@ def survey(
     target: str | None = None,
     *,
     finders: Sequence[Finder] = (),
-    cluster: ClusterFile | str | None = None,
+    cluster: Workers | str | None = None,
     where: str | None = None,
     subscribers: Sequence[Subscriber] = (),
 ) -> Survey:
@@ -97,7 +97,7 @@ def survey(
         return profile_dataset(client, data, target=target, subscribers=subscribers, finders=finders)
 
 
-def _dataset(data: Dataset | str, cluster: ClusterFile | str | None, where: str | None) -> Dataset:
+def _dataset(data: Dataset | str, cluster: Workers | str | None, where: str | None) -> Dataset:
     """Open what is profiled, cut for the memory of the workers."""
     from headrace.cluster.config import default_cluster, load_cluster
     from headrace.data.dataset import Dataset
@@ -114,7 +114,7 @@ def explore(
     target: str | None = None,
     *,
     time: str | None = None,
-    cluster: ClusterFile | str | None = None,
+    cluster: Workers | str | None = None,
     where: str | None = None,
     subscribers: Sequence[Subscriber] = (),
 ) -> tuple[Profile, Exploration]:
@@ -149,7 +149,7 @@ def write_violations(
     url: str,
     *,
     personal: Collection[str] | None,
-    cluster: ClusterFile | str | None = None,
+    cluster: Workers | str | None = None,
     subscribers: Sequence[Subscriber] = (),
 ) -> Exported:
     """Write the rows of a dataset that break something as Parquet, by one pass.

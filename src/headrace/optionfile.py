@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from headrace.errors import WorkflowError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 M = TypeVar("M", bound=BaseModel)
 KeyPath = tuple[str | int, ...]
@@ -51,11 +51,17 @@ def read_options(path: str, model: type[M]) -> M:
         The file is missing, is not YAML, repeats a key, has an unknown key or a wrong value. The message names
         the first mistake and says how many more there are.
     """
-    return parse_options(_read(path), model, name=path)
+    return parse_options(read_text(path), model, name=path)
 
 
-def parse_options(text: str, model: type[M], *, name: str) -> M:
-    """Parse YAML `text` into `model`; `name` stands for the file in messages."""
+def parse_options(
+    text: str,
+    model: type[M],
+    *,
+    name: str,
+    adjust: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
+) -> M:
+    """Parse YAML `text` into `model`; `name` stands for the file in messages, `adjust` changes its keys before."""
     document, lines = _parse(text, name)
     if not isinstance(document, dict):
         raise WorkflowError(
@@ -63,13 +69,27 @@ def parse_options(text: str, model: type[M], *, name: str) -> M:
             where=name,
             mend=f"first keys: {', '.join(list(model.model_fields)[:4])}",
         )
+    if adjust is not None:
+        document = adjust(document)
     try:
         return model.model_validate(document)
     except ValidationError as error:
         raise _explain(error, model, document, lines, name) from None
 
 
-def _read(path: str) -> str:
+def parse_document(text: str, name: str) -> Any:
+    """Parse YAML `text` as options are, into whatever it holds."""
+    return _parse(text, name)[0]
+
+
+def read_text(path: str) -> str:
+    """Read the text of the file at `path`.
+
+    Raises
+    ------
+    WorkflowError
+        It is missing, cannot be read, or is not UTF-8.
+    """
     if "://" in path:
         from headrace.data.storage import read_bytes
 

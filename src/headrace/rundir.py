@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 ENDED = ("passed", "missed")
 """Status of a run that has nothing left to do."""
 
-UNBEGUN = {"workflow.yaml", "ledger"}
-"""What a process may leave that ended before it wrote ``run.json``."""
+UNBEGUN = {"workflow.yaml", "ledger", "job"}
+"""What a process may leave that ended before it wrote ``run.json``; ``job`` is what a submitted run is led by."""
 
 NEEDED = {"status", "seed", "chunk_memory", "data", "data_passes", "seconds"}
 """Entries of ``run.json`` without which a run cannot go on."""

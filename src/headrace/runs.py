@@ -16,18 +16,15 @@ from headrace.engine.ledger import BEGUN, CLOSED, Ledger
 from headrace.engine.passes import Reader
 from headrace.errors import HeadraceError, InputError, RunError, StorageError
 from headrace.evaluation.testing import assess
-from headrace.opening import Opened, open_data, plan_run, preparation_finders, read_target
-from headrace.profiling.exploration import Exploration
-from headrace.profiling.findings import check_finders
+from headrace.opening import Opened, open_data, plan_run, read_target
 from headrace.profiling.folds import training_profile
-from headrace.profiling.measure import measure
 from headrace.profiling.profile import compact
 from headrace.rundir import RunDirectory, new_directory
 from headrace.selecting import Selector, check_candidates, finish, select
 from headrace.stages import (
     check,
-    exploration_finders,
     judge,
+    look,
     measured,
     note,
     package,
@@ -42,7 +39,7 @@ from headrace.workflow import WorkflowFile, load_workflow, parse_workflow
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from headrace.cluster.config import ClusterFile
+    from headrace.cluster.workers import Workers
     from headrace.engine.events import Subscriber
     from headrace.engine.plan import Plan
 
@@ -104,7 +101,7 @@ class Workflow:
         """Return the same workflow with another seed."""
         return replace(self, options=self.options.model_copy(update={"seed": seed}))
 
-    def plan(self, cluster: ClusterFile | None = None, *, calibrate: bool = False) -> Plan:
+    def plan(self, cluster: Workers | None = None, *, calibrate: bool = False) -> Plan:
         """Say what a run will read and need, from the footers alone; with `calibrate`, read a chunk to expect times."""
         from headrace.cluster.config import default_cluster
 
@@ -118,7 +115,7 @@ class Workflow:
 
     def run(
         self,
-        cluster: ClusterFile | None = None,
+        cluster: Workers | None = None,
         run_dir: str | None = None,
         subscribers: Sequence[Subscriber] = (),
     ) -> RunResult:
@@ -126,7 +123,7 @@ class Workflow:
 
         Parameters
         ----------
-        cluster : ClusterFile, optional
+        cluster : Workers, optional
             Where the work runs; by default the cores of this machine.
         run_dir : str, optional
             Where the run writes; by default ``runs/NAME-TIME``.
@@ -156,7 +153,7 @@ class Workflow:
     def resume(
         cls,
         run_dir: str,
-        cluster: ClusterFile | None = None,
+        cluster: Workers | None = None,
         subscribers: Sequence[Subscriber] = (),
         *,
         more_candidates: int = 0,
@@ -167,7 +164,7 @@ class Workflow:
         ----------
         run_dir : str
             The directory of the run.
-        cluster : ClusterFile, optional
+        cluster : Workers, optional
             Where the work runs, which may be elsewhere than before; by default the cores of this machine.
         subscribers : sequence of callables, optional
             Told of every event.
@@ -217,7 +214,7 @@ class Workflow:
             return workflow._lead(opened, plan, cluster, directory, lease)  # noqa: SLF001 - of its own class
 
     def _lead(
-        self, opened: Opened, plan: Plan, cluster: ClusterFile, directory: RunDirectory, lease: Lease
+        self, opened: Opened, plan: Plan, cluster: Workers, directory: RunDirectory, lease: Lease
     ) -> RunResult:
         directory.write("plan", plan.to_dict())
         ledger = Ledger(directory.ledger, guard=lease.check)
@@ -268,23 +265,10 @@ def spine(
     """
     task = workflow.problem.task
     with run.stage("profile", f"{opened.dataset.rows:,} rows"):
-        survey = measure(
-            reader,
-            opened.profiled,
-            target=workflow.problem.target,
-            splitter=opened.splitter,
-            finders=[
-                *check_finders(
-                    workflow.checks, opened.profiled.schema, opened.splitter, rows=opened.dataset.rows
-                ),
-                *preparation_finders(workflow, opened),
-                *(explorers := exploration_finders(workflow, opened)),
-            ],
-        )
+        survey = look(workflow, opened, reader, run)
         profiles, whole = survey.profiles, survey.whole
         learnable = training_profile(profiles, opened.splitter)
         run.products["profile"] = learnable
-        run.products["exploration"] = Exploration.of(survey.findings, explorers)
         run.write("profile", compact(whole).to_dict())
     with run.stage("checks"):
         check(workflow, opened, survey, whole, run)
@@ -327,7 +311,7 @@ def _ended(directory: RunDirectory) -> RunResult:
     return RunResult(directory.record, directory.url, directory.record["status"] == "passed")
 
 
-def kept_blocks(workflow: WorkflowFile, cluster: ClusterFile) -> ArrayCache | None:
+def kept_blocks(workflow: WorkflowFile, cluster: Workers) -> ArrayCache | None:
     """Say where prepared blocks are kept: nowhere when they would be used once, or depend on a user's code."""
     if workflow.train.epochs == 1 or workflow.features is not None or cluster.disk == 0:
         return None
@@ -343,7 +327,7 @@ def _require_search(workflow: WorkflowFile, place: str) -> None:
         )
 
 
-def _plan(workflow: WorkflowFile, opened: Opened, cluster: ClusterFile, more: Sequence[int] = ()) -> Plan:
+def _plan(workflow: WorkflowFile, opened: Opened, cluster: Workers, more: Sequence[int] = ()) -> Plan:
     kept = kept_blocks(workflow, cluster)
     return plan_run(
         workflow,

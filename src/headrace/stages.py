@@ -10,6 +10,7 @@ from headrace.data.storage import exists, join, read_bytes, read_json, remove_tr
 from headrace.engine.events import Note
 from headrace.engine.memory import peak_resident_bytes
 from headrace.errors import ChecksFailedError, InputError, PackageError, RunError, StorageError
+from headrace.opening import preparation_finders
 from headrace.packaging.exports.files import exports_of
 from headrace.packaging.fingerprint import model_digest
 from headrace.packaging.package import MANIFEST, VERSION, read_package, sha256, write_package
@@ -17,8 +18,10 @@ from headrace.packaging.registry import CHAMPION, Registry
 from headrace.packaging.signature import InputColumn, Signature
 from headrace.preparation.fitted import build_transformer
 from headrace.profiling.checks import check_profile
-from headrace.profiling.exploration import finders_for
+from headrace.profiling.exploration import Exploration, finders_for
+from headrace.profiling.findings import check_finders
 from headrace.profiling.folds import part_rows
+from headrace.profiling.measure import measure
 from headrace.profiling.profile import compact
 from headrace.profiling.provenance import read_provenance
 from headrace.report import render_report
@@ -36,13 +39,39 @@ if TYPE_CHECKING:
     from headrace.opening import Opened
     from headrace.packaging.package import Manifest
     from headrace.preparation.fitted import Preparation
-    from headrace.profiling.explorers import Explorers
     from headrace.profiling.profile import ColumnProfile, Profile
     from headrace.profiling.survey import Survey
     from headrace.rundir import RunDirectory
     from headrace.training.blocks import Target
     from headrace.training.board import Training
     from headrace.workflow import WorkflowFile
+
+
+def look(workflow: WorkflowFile, opened: Opened, reader: Reader, run: RunDirectory) -> Survey:
+    """Measure every part of the split in one pass, and find what checks, preparation and report ask for beside it."""
+    schema, dataset = opened.profiled.schema, opened.dataset
+    filtered = any(chunk.where is not None for chunk in dataset.chunks)
+    explorers = finders_for(
+        schema,
+        rows=None if filtered else dataset.rows,
+        target=workflow.problem.target,
+        time=workflow.data.time,
+        splitter=opened.splitter,
+    )
+    finders = [
+        *check_finders(workflow.checks, schema, opened.splitter, rows=dataset.rows),
+        *preparation_finders(workflow, opened),
+        *explorers,
+    ]
+    survey = measure(
+        reader,
+        opened.profiled,
+        target=workflow.problem.target,
+        splitter=opened.splitter,
+        finders=finders,
+    )
+    run.products["exploration"] = Exploration.of(survey.findings, explorers)
+    return survey
 
 
 def check(workflow: WorkflowFile, opened: Opened, survey: Survey, whole: Profile, run: RunDirectory) -> None:
@@ -83,18 +112,6 @@ def check(workflow: WorkflowFile, opened: Opened, survey: Survey, whole: Profile
                 if data.split.kind == "time"
                 else "raise its share",
             )
-
-
-def exploration_finders(workflow: WorkflowFile, opened: Opened) -> Explorers:
-    """Name what the report shows of the training rows beside the profile; it is found in the same pass."""
-    filtered = any(chunk.where is not None for chunk in opened.dataset.chunks)
-    return finders_for(
-        opened.profiled.schema,
-        rows=None if filtered else opened.dataset.rows,
-        target=workflow.problem.target,
-        time=workflow.data.time,
-        splitter=opened.splitter,
-    )
 
 
 def require_same(reader: Reader, preparation: Preparation) -> None:

@@ -14,8 +14,8 @@ from headrace.cluster.config import (
     available_cores,
     default_cluster,
     load_cluster,
-    parse_bytes,
 )
+from headrace.cluster.workers import parse_bytes
 from headrace.errors import WorkflowError
 
 if TYPE_CHECKING:
@@ -94,7 +94,8 @@ def test_a_dashboard_is_on_loopback_unless_a_host_is_named():
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("kind: slurm\n", "kind"),
+        ("kind: slrum\n", "use one of laptop, address, ssh, slurm"),
+        ("kind: slurm\n", "memory: is missing"),
         ("wokers: 2\n", "did you mean workers?"),
         ("workers: 0\n", "workers"),
         ("workers: many\n", "not 'many'"),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -90,30 +88,6 @@ def test_two_lanes_reach_what_one_does_on_any_number_of_workers() -> None:
     assert count > 6
     for name, stop in (("early", count + 3),):
         assert run(name, stop=stop).run["model_sha256"] == two.run["model_sha256"]
-
-
-@pytest.mark.slow
-def test_folds_and_halving_go_on_to_the_same_board_after_a_crash() -> None:
-    models = [{"name": "a", "estimator": SGD, "space": {"alpha": {"low": 1e-7, "high": 0.1, "log": True}}}]
-    changes: dict[str, Any] = {
-        "models": models,
-        "search": {"kind": "halving", "candidates": 4, "eta": 2},
-        "validation": {"kind": "stratified", "folds": 2},
-        "train": {"epochs": 2},
-    }
-    whole = run("whole", **changes)
-    count = whole.run["chunks"]
-    for stop in (count + 2, 2 * count + 3, 3 * count + 1):
-        again = run(f"again-{stop}", stop=stop, **changes)
-        assert again.run["model_sha256"] == whole.run["model_sha256"]
-        assert board(again) == board(whole)
-
-
-def board(result: RunResult) -> list[Any]:
-    rows = json.loads(Path(result.directory, "leaderboard.json").read_text())["rows"]
-    return [
-        (row["candidate"], row["validation"], row["dropped_after_rows"], row["best_epoch"]) for row in rows
-    ]
 
 
 def learner(rows: slice, *, fitted: bool = True) -> Learner:

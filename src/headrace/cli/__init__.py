@@ -10,7 +10,7 @@ import typer
 from typer.exceptions import TyperException
 
 from headrace import __version__
-from headrace.cli import checks, data, ingest, models, runs
+from headrace.cli import checks, clusters, data, ingest, jobs, models, monitor, runs, score, serve
 from headrace.errors import HeadraceError
 
 if TYPE_CHECKING:
@@ -50,6 +50,11 @@ checks.add_to(app)
 ingest.add_to(app)
 runs.add_to(app)
 models.add_to(app)
+score.add_to(app)
+serve.add_to(app)
+monitor.add_to(app)
+jobs.add_to(app)
+clusters.add_to(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -10,7 +10,7 @@ from headrace.cli.output import ClusterFlag, JsonFlag, duration, print_json, say
 from headrace.errors import InputError
 
 if TYPE_CHECKING:
-    from headrace.cluster.config import ClusterFile
+    from headrace.cluster.workers import Workers
 
 WorkflowArgument = Annotated[str, typer.Argument(metavar="WORKFLOW", help="A workflow file (YAML).")]
 
@@ -153,7 +153,7 @@ def schema() -> None:
     print_json(workflow_schema())
 
 
-def _cluster(path: str | None) -> ClusterFile | None:
+def _cluster(path: str | None) -> Workers | None:
     from headrace.cluster.config import load_cluster
 
     return None if path is None else load_cluster(path)

@@ -1,81 +1,38 @@
-"""The cluster file: where work runs, with how many workers, threads and bytes of memory."""
+"""The cluster file: where work runs, a union by kind; read with what it extends and the environment."""
 
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import psutil
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import Field, TypeAdapter, model_validator
 
-from headrace.optionfile import read_options
-from headrace.options import Options
+from headrace.cluster.address import AddressCluster
+from headrace.cluster.cloud import CloudCluster
+from headrace.cluster.jobqueue import JobQueueCluster, SlurmCluster
+from headrace.cluster.kubernetes import KubernetesCluster
+from headrace.cluster.layers import Layers, read_layers
+from headrace.cluster.ssh import SshCluster
+from headrace.cluster.workers import SMALLEST_MEMORY, Memory, Workers
+from headrace.errors import WorkflowError
+from headrace.optionfile import parse_options
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from distributed import Client
 
-_UNITS = {"": 1, "b": 1} | {
-    unit: base**power
-    for power, letter in enumerate("kmgt", start=1)
-    for unit, base in ((letter, 1000), (letter + "b", 1000), (letter + "i", 1024), (letter + "ib", 1024))
-}
 SMALL_DATA = 256 << 20
 """Bytes of data below which the default cluster is threads of one process."""
 MOST_THREADS = 4
 """Cores up to which it is threads whatever the data: decoding, sorting and fitting let other threads of a process run, all
 but about a fifth of the time, and threads load libraries once and hand blocks on without a copy."""
-SMALLEST_MEMORY = 256 << 20
-"""Bytes per worker below which Python, Arrow and scikit-learn alone do not fit."""
 
 
-def parse_bytes(text: str | int) -> int:
-    """Read a size such as ``1GiB``, ``512 MB`` or ``1.5g`` as a number of bytes.
-
-    Raises
-    ------
-    ValueError
-        `text` is not a size.
-
-    Examples
-    --------
-    >>> parse_bytes("1GiB"), parse_bytes("1.5 kB"), parse_bytes(4096)
-    (1073741824, 1500, 4096)
-    """
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", str(text))
-    if isinstance(text, bool) or match is None or match[2].lower() not in _UNITS:
-        raise ValueError(f"should be a size, not {text!r}; write it as 1GiB or 800MB")
-    return int(float(match[1]) * _UNITS[match[2].lower()])
-
-
-def _memory(value: Any) -> int:
-    size = parse_bytes(value)
-    if size < SMALLEST_MEMORY:
-        raise ValueError(f"{value} per worker is too little; give at least 256MiB")
-    return size
-
-
-def _disk(value: Any) -> int:
-    return parse_bytes(value)
-
-
-def _dashboard(address: str) -> str:
-    """Keep the dashboard on this machine unless the file names another host in full."""
-    if address == "off" or re.fullmatch(r"[\w.\-]+:\d{1,5}", address):
-        return address
-    if re.fullmatch(r":?\d{1,5}", address):
-        return f"127.0.0.1:{address.removeprefix(':')}"
-    raise ValueError(f"should be off, a port or host:port, not {address!r}; write off or 127.0.0.1:8787")
-
-
-class ClusterFile(Options):
-    """Workers of one kind.
-
-    Whatever the kind, `connect` gives a ``distributed.Client``; nothing else of headrace knows where work runs.
-    """
+class ClusterFile(Workers):
+    """Workers on this machine: processes, or threads of this one."""
 
     kind: Literal["laptop"] = Field(
         default="laptop", description="laptop: processes or threads on this machine"
@@ -83,24 +40,12 @@ class ClusterFile(Options):
     workers: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = Field(
         default="auto", description="How many workers; auto is one per core"
     )
-    threads: int = Field(default=1, ge=1, le=1024, description="Threads in each worker")
-    memory: Annotated[int, BeforeValidator(_memory, json_schema_input_type=str | int)] | None = Field(
+    memory: Memory | None = Field(
         default=None,
         description="Budget of each worker, such as 1GiB; left out: 60 % of the RAM over all workers",
     )
     processes: bool = Field(
         default=True, description="false: one process with workers x threads threads, quicker to start"
-    )
-    dashboard: Annotated[str, BeforeValidator(str), AfterValidator(_dashboard)] = Field(
-        default="off", description="off, or the address of Dask's dashboard, 127.0.0.1:8787 for instance"
-    )
-    local_directory: str | None = Field(
-        default=None, description="Where workers keep temporary files and prepared blocks"
-    )
-    disk: Annotated[int, BeforeValidator(_disk, json_schema_input_type=str | int)] = Field(
-        default=10 << 30,
-        description="Prepared blocks that each machine keeps for later epochs and runs, such as 10GiB; the least "
-        "recently used go first; 0 keeps none",
     )
 
     @model_validator(mode="after")
@@ -129,11 +74,6 @@ class ClusterFile(Options):
     def process_count(self) -> int:
         """Processes that hold data: one when `processes` is false."""
         return self.worker_count if self.processes else 1
-
-    @property
-    def process_memory(self) -> int:
-        """Budget of one such process, in bytes."""
-        return self.memory_bytes * self.worker_count // self.process_count
 
     @property
     def block_directory(self) -> str:
@@ -168,12 +108,69 @@ def default_cluster(data_bytes: int | None = None) -> ClusterFile:
     return ClusterFile(processes=not small and available_cores() > MOST_THREADS)
 
 
-def load_cluster(path: str | None) -> ClusterFile:
-    """Read a cluster file; without one, `default_cluster`.
+KINDS: dict[str, type[Workers]] = {
+    "laptop": ClusterFile,
+    "address": AddressCluster,
+    "ssh": SshCluster,
+    "slurm": SlurmCluster,
+    "jobqueue": JobQueueCluster,
+    "kubernetes": KubernetesCluster,
+    "cloud": CloudCluster,
+}
+AnyCluster = Annotated[
+    ClusterFile
+    | AddressCluster
+    | SshCluster
+    | SlurmCluster
+    | JobQueueCluster
+    | KubernetesCluster
+    | CloudCluster,
+    Field(discriminator="kind"),
+]
+
+
+def load_cluster(path: str | None) -> Workers:
+    """Read a cluster file, with the file that it extends; without one, `default_cluster`.
 
     Raises
     ------
     WorkflowError
-        The file is missing, or a key or value in it is wrong.
+        The file is missing, a key or value in it is wrong, or a variable that it names is not set. What variables
+        hold is never told.
     """
-    return default_cluster() if path is None else read_options(path, ClusterFile)
+    return default_cluster() if path is None else cluster_of(read_layers(path), name=path)
+
+
+def cluster_of(layers: Layers, *, name: str) -> Workers:
+    """Make a cluster of what its file and the files that it extends say; `name` stands for them in messages.
+
+    Raises
+    ------
+    WorkflowError
+        As `load_cluster`.
+    """
+    document = layers.expanded()
+    kind = document.get("kind", "laptop")
+    if kind not in KINDS:
+        raise WorkflowError(
+            f"unknown kind {kind!r}", where=f"{name}: kind", mend=f"use one of {', '.join(KINDS)}"
+        )
+    try:
+        return parse_options(layers.text, KINDS[kind], name=name, adjust=lambda _own: document)
+    except WorkflowError as error:
+        raise WorkflowError(
+            layers.hidden(error.what), where=layers.hidden(error.where), mend=layers.hidden(error.mend)
+        ) from None
+
+
+def cluster_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a cluster file, for editors that complete and check YAML."""
+    schema = TypeAdapter(AnyCluster).json_schema()
+    # read before the kind is known
+    extends = {
+        "type": "string",
+        "description": "Another cluster file, whose keys hold where this one has none",
+    }
+    for kind in KINDS.values():
+        schema["$defs"][kind.__name__]["properties"]["extends"] = extends
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "headrace cluster"}

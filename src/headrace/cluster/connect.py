@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from distributed import Client
 
     from headrace.cluster.config import ClusterFile
+    from headrace.cluster.workers import Workers
 
 # Work is parallel over chunks; threads inside BLAS or OpenMP would only fight for the same cores, and their number
 # would show in the last bits of sums.
@@ -65,8 +66,8 @@ def connect(cluster: ClusterFile) -> Iterator[Client]:
     from distributed import Client, LocalCluster
 
     with ExitStack() as stack:
-        stack.enter_context(_quiet())
-        stack.enter_context(dask.config.set(_settings(cluster)))
+        stack.enter_context(quiet())
+        stack.enter_context(dask.config.set(settings_of(cluster)))
         if not cluster.processes:
             stack.enter_context(_one_thread_here())
         count = cluster.worker_count
@@ -82,7 +83,7 @@ def connect(cluster: ClusterFile) -> Iterator[Client]:
                 dashboard_address="127.0.0.1:0" if cluster.dashboard == "off" else cluster.dashboard,
                 worker_dashboard_address="127.0.0.1:0",
                 local_directory=cluster.local_directory,
-                silence_logs=logging.ERROR,  # in the workers too; _quiet() puts the levels of this process back
+                silence_logs=logging.ERROR,  # in the workers too; quiet() puts the levels of this process back
             )
         )
         client: Any = Client  # untyped
@@ -116,15 +117,16 @@ def _load(modules: tuple[str, ...]) -> None:
         import_module(name)
 
 
-def _settings(cluster: ClusterFile) -> dict[str, Any]:
+def settings_of(cluster: Workers) -> dict[str, Any]:
+    """Dask settings of a scheduler and its workers, whatever the kind."""
     settings: dict[str, Any] = {
         "distributed.worker.memory.target": False,
         "distributed.worker.memory.spill": False,
         "distributed.worker.memory.pause": False,
         "distributed.worker.memory.terminate": TERMINATE_FRACTION,
         "distributed.worker.profile.enabled": False,
-        # the third worker that a chunk ends is the last: Dask counts those before it
-        "distributed.scheduler.allowed-failures": 2,
+        # Dask counts the workers before the last: with 2, the third worker that a chunk ends is the last
+        "distributed.scheduler.allowed-failures": cluster.retries,
         # without it a run whose workers cannot start again waits for ever
         "distributed.scheduler.no-workers-timeout": NO_WORKERS_TIMEOUT,
         "distributed.worker.preload": [],
@@ -159,7 +161,7 @@ def _one_thread_here() -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Let Dask log errors only, while the cluster lives and while it closes."""
     loggers = [
         logging.getLogger(name)

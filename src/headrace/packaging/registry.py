@@ -34,8 +34,8 @@ class Registry:
         URL/NAME/3/                          a package, and version.json: status, time, hash of the manifest
         URL/NAME/aliases/00000002/aliases.json   every alias after the second move, and what moved
 
-    A version and a move of an alias are each one new folder, which appears in one step or not at all. Who
-    finds the folder taken looks again: a version then takes the next number, an alias is compared anew. No
+    A version is one new folder and a move of an alias one new file; each appears in one step or not at all. Who
+    finds its place taken looks again: a version then takes the next number, an alias is compared anew. No
     file ever changes, so a reader needs no lock.
 
     Parameters
@@ -119,9 +119,7 @@ class Registry:
     def alias_history(self, name: str) -> list[dict[str, Any]]:
         """Every move of an alias, the oldest first: ``alias``, ``before``, ``version``, ``at``."""
         place = storage.join(self._place(name), _ALIASES)
-        return [
-            storage.read_json(storage.join(place, move, _ALIAS_FILE))["moved"] for move in _numbered(place)
-        ]
+        return [storage.read_json(storage.join(place, move, _ALIAS_FILE))["moved"] for move in _moves(place)]
 
     def set_alias(self, name: str, alias: str, version: int, *, expected: int | str | None = "any") -> None:
         """Let an alias stand for a version.
@@ -160,8 +158,9 @@ class Registry:
                 "aliases": {**aliases, alias: version},
                 "moved": {"alias": alias, "before": before, "version": version, "at": _now()},
             }
-            target = storage.join(place, f"{generation + 1:08d}")
-            if _new_folder(target, {_ALIAS_FILE: _json(document)}):
+            # One file, created once: who is killed on the way leaves nothing that a reader could stumble over.
+            target = storage.join(place, f"{generation + 1:08d}", _ALIAS_FILE)
+            if storage.create(target, _json(document)):
                 return
         raise _too_busy(place)
 
@@ -275,7 +274,7 @@ class Registry:
 
     def _alias_state(self, name: str) -> tuple[int, dict[str, int]]:
         place = storage.join(self._place(name), _ALIASES)
-        moves = _numbered(place)
+        moves = _moves(place, newest=True)
         if not moves:
             return 0, {}
         where = storage.join(place, moves[-1], _ALIAS_FILE)
@@ -290,6 +289,17 @@ class Registry:
 
 def _numbered(place: str) -> list[str]:
     return sorted((child for child in storage.list_names(place) if child.isdecimal()), key=int)
+
+
+def _moves(place: str, *, newest: bool = False) -> list[str]:
+    """List the moves of aliases that were made, rising; a folder whose file has not come yet is none."""
+    made: list[str] = []
+    for number in reversed(_numbered(place)):
+        if storage.exists(storage.join(place, number, _ALIAS_FILE)):
+            made.append(number)
+            if newest:
+                break
+    return made[::-1]
 
 
 def _new_folder(target: str, files: dict[str, bytes]) -> bool:

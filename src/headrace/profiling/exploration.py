@@ -10,7 +10,9 @@ import numpy as np
 from headrace.accumulators.rowsample import RowSample
 from headrace.errors import InputError
 from headrace.profiling.explorers import (
+    ALL,
     AbsenceFinder,
+    ChosenRows,
     Explorers,
     ProductFinder,
     SampleFinder,
@@ -29,14 +31,14 @@ if TYPE_CHECKING:
     from headrace.accumulators.trends import Trend
     from headrace.engine.splits import Splitter
 
-ALL = 2**64 - 1
-"""A key that no row exceeds."""
 SAMPLE_ROWS = 10_000
 """Rows of the sample at most."""
 SAMPLE_CELLS = 2_000_000
 """Values of the sample at most: 16 MB."""
 PRODUCT_ROWS = 1_000_000
 """Rows up to which cross products are of all rows; of more, about this many are chosen by key."""
+RUN_ROWS = 1_000_000
+"""Rows up to which a run looks at all its training rows; of more, about this many are chosen by key."""
 SAMPLE_COLUMNS, PRODUCT_COLUMNS, ABSENCE_COLUMNS, TREND_COLUMNS = 400, 48, 200, 40
 """Columns that are looked at at most, the target and then the first ones."""
 
@@ -62,7 +64,7 @@ def finders_for(
     time : str, optional
         The column of which trends are followed; the first one of dates or timestamps when left out.
     splitter : Splitter, optional
-        Of a run: then only the training rows are looked at.
+        Of a run: then only the training rows are looked at, and of very many only a share.
 
     Raises
     ------
@@ -83,14 +85,16 @@ def finders_for(
     if sampled:
         size = min(SAMPLE_ROWS, SAMPLE_CELLS // len(sampled))
         # More rows than are kept come near, so that fewer than wanted are as good as impossible.
-        found.append(SampleFinder(sampled, size, _most(rows, (4 if splitter else 2) * size), splitter))
-        found.append(AbsenceFinder(tuple(names[:ABSENCE_COLUMNS]), splitter))
+        found.append(SampleFinder(sampled, size, _most(rows, (4 if splitter else 2) * size)))
+        found.append(AbsenceFinder(tuple(names[:ABSENCE_COLUMNS])))
     numeric = tuple(name for name in names if kinds[name] in {"numeric", "boolean"})[:PRODUCT_COLUMNS]
     if len(numeric) > 1:
-        found.append(ProductFinder(numeric, _most(rows, PRODUCT_ROWS), splitter))
+        found.append(ProductFinder(numeric, _most(rows, PRODUCT_ROWS)))
     if time is not None:
         watched = tuple(name for name in names if name != time)[:TREND_COLUMNS]
-        found.append(TrendFinder(time, watched, target if target in kinds else None, splitter))
+        found.append(TrendFinder(time, watched, target if target in kinds else None))
+    if splitter is not None and found:
+        return (ChosenRows(tuple(found), splitter, _most(rows, RUN_ROWS)),)
     return tuple(found)
 
 
@@ -125,6 +129,7 @@ class Exploration:
     sample: RowSample
     products: Gram | None = None
     products_exact: bool = True
+    rows_exact: bool = True
     absences: Absences | None = None
     trend: Trend | None = None
     time: str | None = None
@@ -133,8 +138,15 @@ class Exploration:
     def of(cls, findings: Mapping[str, Any], finders: Explorers) -> Exploration:
         """Gather the findings of the finders that were sent."""
         names: tuple[str, ...] = ()
-        time, exact = None, True
+        time, exact, whole = None, True, True
+        explorers: list[Any] = []
         for finder in finders:
+            if isinstance(finder, ChosenRows):
+                findings, whole = findings[finder.name].found, finder.most == ALL
+                explorers += finder.explorers
+            else:
+                explorers.append(finder)
+        for finder in explorers:
             if isinstance(finder, SampleFinder):
                 names = finder.columns
             elif isinstance(finder, ProductFinder):
@@ -145,7 +157,8 @@ class Exploration:
             names,
             findings.get("explored sample", RowSample(len(names), 0)),
             findings.get("explored products"),
-            exact,
+            exact and whole,
+            whole,
             findings.get("explored absences"),
             findings.get("explored trend"),
             time,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from headrace.data.dataset import Chunk
     from headrace.engine.splits import Splitter
 
+ALL = 2**64 - 1
+"""A key that no row exceeds."""
 _BLOCK = 1 << 13
 """Rows of which products are taken at a time."""
 _SECONDS = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
@@ -44,18 +46,17 @@ class SampleFinder:
     columns: tuple[str, ...]
     size: int
     """Rows that are kept at most."""
-    most: int = 2**64 - 1
+    most: int = ALL
     """Rows with a larger key are not looked at; chosen so that more than `size` are left of all rows."""
-    splitter: Splitter | None = None
-    """When given, only the training rows are kept."""
 
     def find(self, table: pa.Table, chunk: Chunk) -> RowSample:
         """Keep rows of one chunk."""
+        return self.look(table, row_keys(chunk))
+
+    def look(self, table: pa.Table, keys: NDArray[np.uint64]) -> RowSample:
+        """Keep rows of a table, given the key of each."""
         found = RowSample(len(self.columns), self.size)
-        keys = row_keys(chunk)
         places = np.flatnonzero(keys <= np.uint64(self.most))
-        if self.splitter is not None:
-            places = places[self.splitter.parts(table, chunk)[places] == TRAIN]
         places = places[found.picks(keys[places])]
         if len(places):
             at = pa.array(places)
@@ -74,20 +75,19 @@ class ProductFinder:
     name: ClassVar[str] = "explored products"
     finding: ClassVar[type[Gram]] = Gram
     columns: tuple[str, ...]
-    most: int = 2**64 - 1
+    most: int = ALL
     """Rows with a larger key are not looked at."""
-    splitter: Splitter | None = None
-    """When given, only the training rows are looked at."""
 
     def find(self, table: pa.Table, chunk: Chunk) -> Gram:
         """Measure one chunk."""
+        return self.look(table, row_keys(chunk))
+
+    def look(self, table: pa.Table, keys: NDArray[np.uint64]) -> Gram:
+        """Measure a table, given the key of each row."""
         found = Gram.empty(self.columns)
-        table = table.select(list(self.columns)) if self.splitter is None else table
-        if self.most < 2**64 - 1 or self.splitter is not None:
-            places = np.flatnonzero(row_keys(chunk) <= np.uint64(self.most))
-            if self.splitter is not None:
-                places = places[self.splitter.parts(table, chunk)[places] == TRAIN]
-            table = table.select(list(self.columns)).take(pa.array(places))
+        table = table.select(list(self.columns))
+        if self.most < ALL:
+            table = table.take(pa.array(np.flatnonzero(keys <= np.uint64(self.most))))
         for start in range(0, table.num_rows, _BLOCK):
             rows = table.slice(start, _BLOCK)
             # A row for each column: what is written and read then lies side by side.
@@ -102,17 +102,15 @@ class AbsenceFinder:
     name: ClassVar[str] = "explored absences"
     finding: ClassVar[type[Absences]] = Absences
     columns: tuple[str, ...]
-    splitter: Splitter | None = None
-    """When given, only the training rows count."""
 
-    def find(self, table: pa.Table, chunk: Chunk) -> Absences:
+    def find(self, table: pa.Table, _chunk: Chunk) -> Absences:
         """Count one chunk."""
-        kept = None if self.splitter is None else self.splitter.parts(table, chunk) == TRAIN
-        rows = table.num_rows if kept is None else int(np.count_nonzero(kept))
+        return self.look(table)
+
+    def look(self, table: pa.Table, _keys: NDArray[np.uint64] | None = None) -> Absences:
+        """Count a table."""
         missing = {name: gone for name in self.columns if (gone := _missing(table[name])) is not None}
-        if kept is not None:
-            missing = {name: gone[kept] for name, gone in missing.items()}
-        return Absences.of(self.columns, rows, missing)
+        return Absences.of(self.columns, table.num_rows, missing)
 
 
 @dataclass(frozen=True)
@@ -127,8 +125,6 @@ class TrendFinder:
     """Columns whose missing values and means are followed."""
     target: str | None = None
     """Column whose labels are counted."""
-    splitter: Splitter | None = None
-    """When given, only the training rows count."""
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -136,12 +132,14 @@ class TrendFinder:
         target = () if self.target is None else (self.target,)
         return tuple(dict.fromkeys((self.time, *self.watched, *target)))
 
-    def find(self, table: pa.Table, chunk: Chunk) -> Trend:
+    def find(self, table: pa.Table, _chunk: Chunk) -> Trend:
         """Follow one chunk."""
-        kept = None if self.splitter is None else self.splitter.parts(table, chunk) == TRAIN
+        return self.look(table)
+
+    def look(self, table: pa.Table, _keys: NDArray[np.uint64] | None = None) -> Trend:
+        """Follow a table."""
         gone = _missing(table[self.time])
-        if gone is not None:
-            kept = ~gone if kept is None else kept & ~gone
+        kept = None if gone is None else ~gone
 
         def rows(values: NDArray[Any]) -> NDArray[Any]:
             return values if kept is None else values[kept]
@@ -162,7 +160,67 @@ class TrendFinder:
         )
 
 
-Explorers = tuple[SampleFinder | ProductFinder | AbsenceFinder | TrendFinder, ...]
+Explorer = SampleFinder | ProductFinder | AbsenceFinder | TrendFinder
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What several explorers have found in the same rows, by their names."""
+
+    found: dict[str, Any]
+
+    def merge(self, other: Self) -> Self:
+        """Return what was found in both sets of rows."""
+        return replace(self, found={name: mine.merge(other.found[name]) for name, mine in self.found.items()})
+
+    def result(self) -> dict[str, Any]:
+        """Return `found`."""
+        return self.found
+
+    def state(self) -> dict[str, Any]:
+        """Everything held, as a JSON document."""
+        return {name: finding.state() for name, finding in self.found.items()}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Self:
+        """Rebuild from `state`."""
+        return cls({name: _FINDINGS[name].from_state(held) for name, held in state.items()})
+
+
+_FINDINGS: dict[str, Any] = {
+    kind.name: kind.finding for kind in (SampleFinder, ProductFinder, AbsenceFinder, TrendFinder)
+}
+
+
+@dataclass(frozen=True)
+class ChosenRows:
+    """Lets explorers look at the training rows of a run alone; of very many, at a share chosen by key.
+
+    The rows are chosen and taken once for all of them: a run is there to train, and its report need not be exact.
+    """
+
+    name: ClassVar[str] = "explored"
+    finding: ClassVar[type[Chosen]] = Chosen
+    explorers: tuple[Explorer, ...]
+    splitter: Splitter
+    most: int = ALL
+    """Rows with a larger key are not looked at."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns that any of them looks at."""
+        return tuple(dict.fromkeys(name for explorer in self.explorers for name in explorer.columns))
+
+    def find(self, table: pa.Table, chunk: Chunk) -> Chosen:
+        """Look at the chosen rows of one chunk."""
+        keys = row_keys(chunk)
+        places = np.flatnonzero(keys <= np.uint64(self.most))
+        places = places[self.splitter.parts(table, chunk)[places] == TRAIN]
+        table, keys = table.select(list(self.columns)).take(pa.array(places)), keys[places]
+        return Chosen({explorer.name: explorer.look(table, keys) for explorer in self.explorers})
+
+
+Explorers = tuple[Explorer | ChosenRows, ...]
 
 
 def word_code(words: pa.Array) -> NDArray[np.float64]:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 SHOWN_PAIRS, SHOWN_ABSENCES, SHOWN_MOVERS = 9, 24, 12
 _SAME = 0.97
 """Strength from which two columns are said to tell the same."""
+EXACT = "exact"
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,8 @@ class ExplorationView:
     target: str = ""
     time: str = ""
     word: str = ""
+    how: str = ""
+    """How counts and means over time are known."""
     timeline: tuple[Panel, ...] = ()
     movers: tuple[Panel, ...] = ()
     trends: Mapping[str, Drawing] = field(default_factory=dict)
@@ -95,7 +98,8 @@ def explore(profile: Profile, exploration: Exploration | None) -> ExplorationVie
     pairs = find_pairs(profile, exploration)
     found = periods(exploration.trend) if exploration.trend is not None else None
     moved = _moved(profile, exploration)
-    absences, absence_facts = _absences(exploration.absences)
+    how = EXACT if exploration.rows_exact else "of about a million rows chosen by key"
+    absences, absence_facts = _absences(exploration.absences, how)
     return ExplorationView(
         sample_rows=exploration.sample_rows,
         whole=exploration.sample_rows >= profile.rows,
@@ -107,7 +111,8 @@ def explore(profile: Profile, exploration: Exploration | None) -> ExplorationVie
         target=profile.target or "",
         time=exploration.time or "",
         word="" if found is None else found.word,
-        timeline=() if found is None else tuple(_timeline(found, profile)),
+        how=how,
+        timeline=() if found is None else tuple(_timeline(found, profile, how)),
         movers=() if found is None else tuple(_movers(found, moved)),
         trends={} if found is None else _card_trends(found),
         absences=absences,
@@ -196,20 +201,20 @@ def _positive(profile: Profile) -> str | None:
     return labels[1] if len(labels) == 2 else None
 
 
-def _timeline(found: Periods, profile: Profile) -> Iterator[Panel]:
+def _timeline(found: Periods, profile: Profile, how: str) -> Iterator[Panel]:
     rows = found.trend.rows
     text = f"{numbers.brief(float(rows.min()))} to {numbers.brief(float(rows.max()))} rows a {found.word}"
-    yield Panel(f"Rows per {found.word}", f"{text}, exact", rows_drawing(found))
+    yield Panel(f"Rows per {found.word}", f"{text}, {how}", rows_drawing(found))
     positive = _positive(profile)
     if positive is not None:
         drawing = rate_drawing(found, positive)
         if drawing is not None:
-            words = f"exact; the band is the 95 % interval of the rate of a {found.word}, dashed: all rows"
+            words = f"{how}; the band is the 95 % interval of the rate of a {found.word}, dashed: all rows"
             yield Panel(f"Share of class {numbers.cut(positive, 30)} per {found.word}", words, drawing)
     elif profile.target in found.trend.names:
         drawing = mean_drawing(found, profile.target)
         if drawing is not None:
-            yield Panel(f"Mean of {numbers.cut(profile.target, 40)}", "exact, dashed: all rows", drawing)
+            yield Panel(f"Mean of {numbers.cut(profile.target, 40)}", f"{how}, dashed: all rows", drawing)
 
 
 def _moved(profile: Profile, exploration: Exploration) -> dict[str, Movement]:
@@ -248,7 +253,7 @@ def _card_trends(found: Periods) -> dict[str, Drawing]:
     return {name: drawing for name, drawing in drawn.items() if drawing is not None}
 
 
-def _absences(absences: Absences | None) -> tuple[Drawing | None, tuple[str, ...]]:
+def _absences(absences: Absences | None, how: str) -> tuple[Drawing | None, tuple[str, ...]]:
     if absences is None or not absences.rows:
         return None, ()
     rows = absences.rows
@@ -257,7 +262,7 @@ def _absences(absences: Absences | None) -> tuple[Drawing | None, tuple[str, ...
     complete = f"{numbers.share(absences.complete / rows)} of the rows lack nothing"
     if len(absences.names) > len(some) and not some:
         return None, (f"{complete}.",)
-    facts = [f"{complete} in the {numbers.count(len(absences.names))} columns looked at; exact counts."]
+    facts = [f"{complete} in the {numbers.count(len(absences.names))} columns looked at; {how}."]
     shown = some[:SHOWN_ABSENCES]
     if len(shown) < 2:
         return None, tuple(facts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+import reprlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,14 +44,15 @@ def feeds_of_rows(rows: Sequence[Mapping[str, Any]], inputs: Sequence[InputColum
     InputError
         When a value is not of its column's type, or a column is missing; the row and column are named.
     """
+    required = _required(inputs)
     for number, row in enumerate(rows):
-        absent = [column.name for column in inputs if column.name not in row and not column.nullable]
-        if absent:
+        if not required <= row.keys():
+            absent = [column.name for column in inputs if column.name in required and column.name not in row]
             raise InputError(
                 f"missing column{'s' if len(absent) > 1 else ''}: {', '.join(absent[:_NAMED])}",
                 where=f"row {number}",
             )
-    return {column.name: _tensor([row.get(column.name) for row in rows], column) for column in inputs}
+    return _tensors([[row.get(column.name) for row in rows] for column in inputs], inputs, len(rows))
 
 
 def feeds_of_columns(columns: Mapping[str, Sequence[Any]], inputs: Sequence[InputColumn]) -> Feeds:
@@ -68,7 +70,7 @@ def feeds_of_columns(columns: Mapping[str, Sequence[Any]], inputs: Sequence[Inpu
     absent = [column.name for column in inputs if column.name not in columns and not column.nullable]
     if absent:
         raise InputError(f"missing column{'s' if len(absent) > 1 else ''}: {', '.join(absent[:_NAMED])}")
-    return {column.name: _tensor(columns.get(column.name, [None] * rows), column) for column in inputs}
+    return _tensors([columns.get(column.name, [None] * rows) for column in inputs], inputs, rows)
 
 
 def feeds_of_table(table: Any, inputs: Sequence[InputColumn]) -> Feeds:
@@ -98,37 +100,65 @@ def frame_of(feeds: Feeds, inputs: Sequence[InputColumn]) -> Any:
     return to_frame(pa.table(arrays, names=[column.name for column in inputs]))
 
 
-def _tensor(values: Sequence[Any], column: InputColumn) -> np.ndarray[Any, Any]:
-    sort = sort_of(column.kind)
-    try:
-        made = [_READ[sort](value) for value in values]
-    except (TypeError, ValueError, OverflowError):
-        raise _refused(values, column) from None
-    types = {"numbers": np.float64, "strings": object, "times": np.int64}
-    return np.array(made, dtype=types[sort]).reshape(-1, 1)
+def _required(inputs: Sequence[InputColumn]) -> set[str]:
+    return {column.name for column in inputs if not column.nullable}
+
+
+def _tensors(values: Sequence[Sequence[Any]], inputs: Sequence[InputColumn], rows: int) -> Feeds:
+    """Make the tensors of all columns: one array a sort, of which each tensor is a view."""
+    made: dict[str, list[list[Any]]] = {"numbers": [], "strings": [], "times": []}
+    for column, held in zip(inputs, values, strict=True):
+        sort = _SORTS.get(column.kind) or sort_of(column.kind)  # which refuses what it does not know
+        read = _READ[column.kind]
+        try:
+            made[sort].append([read(value) for value in held])
+        except (TypeError, ValueError, OverflowError):
+            raise _refused(held, column) from None
+    views = {
+        sort: iter(_block(made[sort], kind, rows))
+        for sort, kind in (("numbers", np.float64), ("times", np.int64), ("strings", object))
+    }
+    return {column.name: next(views[_SORTS[column.kind]]) for column in inputs}
+
+
+def _block(columns: list[list[Any]], kind: Any, rows: int) -> np.ndarray[Any, Any]:
+    return np.array(columns, dtype=kind).reshape(len(columns), rows, 1)
 
 
 def _refused(values: Sequence[Any], column: InputColumn) -> InputError:
     """Name the first value that is not of its column's type."""
     for number, value in enumerate(values):
         try:
-            _READ[sort_of(column.kind)](value)
+            _READ[column.kind](value)
         except (TypeError, ValueError, OverflowError):
-            return InputError(
-                f"{repr(value)[:60]} is not {_WANTED[column.kind]}", where=f"row {number}: {column.name}"
-            )
+            # The whole of a hostile value may be megabytes, or a thousand lists in one another.
+            shown = reprlib.repr(value)[:60]
+            return InputError(f"{shown} is not {_WANTED[column.kind]}", where=f"row {number}: {column.name}")
     return InputError("a value is not of its type", where=column.name)
 
 
 def _number(value: Any) -> float:
-    if value is None:
+    if type(value) is float:
+        number = value
+    elif type(value) is int:
+        number = float(value)
+    elif value is None:
         return math.nan
-    if not isinstance(value, (int, float)):
+    elif isinstance(value, (int, float)) and not isinstance(value, bool):
+        number = float(value)
+    else:
         raise TypeError
-    number = float(value)
     if math.isinf(number):
         raise ValueError
     return number
+
+
+def _boolean(value: Any) -> float:
+    if value is None:
+        return math.nan
+    if isinstance(value, bool) or (isinstance(value, (int, float)) and value in {0, 1}):
+        return float(value)
+    raise TypeError
 
 
 def _string(value: Any) -> str:
@@ -153,7 +183,13 @@ def _time(value: Any) -> int:
     return (zoned - _EPOCH) // _TICK
 
 
-_READ: dict[str, Callable[[Any], Any]] = {"numbers": _number, "strings": _string, "times": _time}
+_READ: dict[str, Callable[[Any], Any]] = {
+    "numeric": _number,
+    "boolean": _boolean,
+    "string": _string,
+    "datetime": _time,
+}
+_SORTS = {kind: sort_of(kind) for kind in _READ}
 _WANTED = {
     "numeric": "a finite number",
     "boolean": "true or false",

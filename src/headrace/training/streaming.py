@@ -315,7 +315,10 @@ class Stream:
             for (learner,) in (form.load([piece]) for piece in best.values()):
                 self.board[learner.key].estimator = learner.estimator
             epoch = int(known.body["epoch"])
-        for note in [*(known.body["board"] if known else ()), *(rungs.body["dropped"] if rungs else ())]:
+        dropped = rungs.body["dropped"] if rungs else ()
+        # What was dropped at the end of an epoch that was not committed is scored and dropped again with it.
+        within = [note for note in dropped if len(note["history"]) <= epoch]
+        for note in [*(known.body["board"] if known else ()), *within]:
             self.board[note["name"], note["fold"]].recall(note)
         self._rebuild_fixed(entrants, epoch)
         return learners, epoch, best

@@ -24,6 +24,7 @@ from sklearn.linear_model import (
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline
+from xgboost import XGBClassifier, XGBRegressor
 
 from headrace.errors import InputError, PackageError
 from headrace.packaging.exports.files import export_file, verify_package
@@ -117,6 +118,10 @@ def test_each_preparation_says_in_onnx_what_it_says_in_scikit_learn(options: dic
 
 
 ESTIMATORS: dict[str, tuple[Any, int]] = {
+    "boosted": (XGBClassifier(n_estimators=20, max_depth=4), 2),
+    "boosted of three classes": (XGBClassifier(n_estimators=7, max_depth=3), 3),
+    "boosted regressor": (XGBRegressor(n_estimators=20, max_depth=3), 0),
+    "boosted counts": (XGBRegressor(n_estimators=9, max_depth=3, objective="count:poisson"), 0),
     "logistic": (LogisticRegression(), 2),
     "multinomial": (LogisticRegression(max_iter=20), 3),
     "sgd of three classes": (SGDClassifier(loss="log_loss", random_state=0), 3),
@@ -138,6 +143,17 @@ def test_each_estimator_says_in_onnx_what_it_says_in_scikit_learn(name: str):
     content, result = export_onnx(pipeline, shape, profile)
     assert content is not None, result
     assert result.passed
+
+
+def test_boosted_trees_take_missing_numbers_down_the_same_branch():
+    pipeline, shape, profile = fitted(
+        XGBClassifier(n_estimators=20, max_depth=4),
+        {"numeric": {"impute": "none", "scale": "none", "clip": None}},
+    )
+    content, result = export_onnx(pipeline, shape, profile, table(300, seed=6))
+    assert content is not None, result
+    assert result.precision == "float32"
+    assert result.largest_difference < 1e-6
 
 
 def test_steps_that_are_not_ours_are_left_to_sklearn_onnx():

@@ -1,13 +1,14 @@
-"""Fitted estimators as nodes of an ONNX graph: linear ones here, others by sklearn-onnx."""
+"""Fitted estimators as nodes of an ONNX graph: linear ones and boosted trees here, others by sklearn-onnx."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from headrace.errors import PackageError
+from headrace.packaging.exports.boosted import add_trees
 from headrace.packaging.exports.graph import Value
 from headrace.packaging.exports.steps import converted
 
@@ -54,6 +55,8 @@ def add_estimator(graph: Graph, estimator: Any, value: Value, precision: Precisi
         raise PackageError(f"{type(estimator).__name__} gives no probabilities", where="ONNX")
     if precision == "float32":
         value = Value(_cast(graph, value.name, "float32"), value.sort, value.width)
+    if type(estimator).__name__ in {"XGBClassifier", "XGBRegressor"}:
+        return _boosted(graph, estimator, value, precision)
     link = _link(estimator)
     if link is not None:
         return _linear(graph, estimator, value, precision, link)
@@ -78,19 +81,31 @@ def _linear(graph: Graph, estimator: Any, value: Value, precision: Precision, li
     offsets = np.broadcast_to(np.asarray(estimator.intercept_, dtype=precision), (len(weights),))
     decision = graph.add("MatMul", value.name, graph.constant(weights.T.copy()))
     decision = graph.add("Add", decision, graph.constant(offsets.copy()))
+    return _linked(graph, decision, len(weights), link, precision)
+
+
+def _boosted(graph: Graph, estimator: Any, value: Value, precision: Precision) -> Output:
+    features = _cast(graph, value.name, "float32")
+    sums, outputs, link = add_trees(graph, estimator, features)
+    said = _linked(graph, sums, outputs, link, "float32")
+    return replace(said, name=_cast(graph, said.name, precision), kind=precision)
+
+
+def _linked(graph: Graph, decision: str, outputs: int, link: str, precision: Precision) -> Output:
+    """Turn decisions, shape (rows, outputs), into what a model says."""
     if link in {"identity", "exp"}:
         said = decision if link == "identity" else graph.add("Exp", decision)
         flat = graph.add("Reshape", said, graph.constant(np.array([-1])))
         return Output(flat, "prediction", 1, precision)
     if link == "softmax":
-        return Output(graph.add("Softmax", decision, axis=1), "probabilities", len(weights), precision)
+        return Output(graph.add("Softmax", decision, axis=1), "probabilities", outputs, precision)
     first = graph.add("Sigmoid", decision)
-    if len(weights) == 1:
+    if outputs == 1:
         rest = graph.add("Sub", graph.constant(np.ones(1, dtype=precision)), first)
         return Output(graph.add("Concat", rest, first, axis=1), "probabilities", 2, precision)
     # One against the rest: each class by itself, then scaled to sum to 1, as SGDClassifier does.
     total = graph.add("ReduceSum", first, graph.constant(np.array([1])), keepdims=1)
-    return Output(graph.add("Div", first, total), "probabilities", len(weights), precision)
+    return Output(graph.add("Div", first, total), "probabilities", outputs, precision)
 
 
 def _foreign(graph: Graph, estimator: Any, value: Value, precision: Precision) -> Output:

@@ -1,0 +1,213 @@
+"""Certificates between client, scheduler and workers: made for a run, read from files, refused when expired."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from shutil import rmtree
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from headrace.errors import InputError, MissingExtraError
+from headrace.options import Options
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from distributed.security import Security
+
+AUTHORITY, CERTIFICATE, KEY = "ca.pem", "cert.pem", "key.pem"
+VALID_DAYS = 30
+CLOCK_SKEW = timedelta(hours=2)
+"""So much earlier a certificate is valid: clocks of machines differ."""
+
+
+class Certificates(Options):
+    """Files that prove who belongs to a cluster."""
+
+    directory: str = Field(
+        description="Holds ca.pem, cert.pem and key.pem, as headrace cluster certs makes them"
+    )
+
+    def file(self, name: str) -> str:
+        """Path of one of the files."""
+        return str(Path(self.directory).expanduser() / name)
+
+    def security(self) -> Security:
+        """Read the files for ``distributed``.
+
+        Raises
+        ------
+        InputError
+            When one is missing or no certificate, or has expired.
+        """
+        for name in (AUTHORITY, CERTIFICATE, KEY):
+            if not Path(self.file(name)).is_file():
+                raise InputError(
+                    "no such file",
+                    where=self.file(name),
+                    mend=f"make it: headrace cluster certs {self.directory}",
+                )
+        for name in (AUTHORITY, CERTIFICATE):
+            _require_valid(self.file(name), self.directory)
+        return security_of(self.file(AUTHORITY), self.file(CERTIFICATE), self.file(KEY))
+
+
+def security_of(authority: str, certificate: str, key: str) -> Security:
+    """Use one certificate for client, scheduler and workers; each is a path or the text itself."""
+    from distributed.security import Security
+
+    make: Any = Security  # untyped
+    secured: Security = make(
+        require_encryption=True,
+        tls_ca_file=authority,
+        **{f"tls_{role}_cert": certificate for role in ("client", "scheduler", "worker")},
+        **{f"tls_{role}_key": key for role in ("client", "scheduler", "worker")},
+    )
+    return secured
+
+
+def temporary_security() -> Security:
+    """Make certificates that exist in memory only.
+
+    Raises
+    ------
+    MissingExtraError
+        When cryptography is not installed.
+    """
+    from distributed.security import Security
+
+    make: Any = Security  # untyped
+    try:
+        secured: Security = make.temporary()
+    except ImportError:
+        raise MissingExtraError.for_extra("cryptography", "sign") from None
+    return secured
+
+
+@contextmanager
+def as_files(security: Security, parent: str) -> Iterator[Security]:
+    """Give the same certificates as files in a new directory below `parent`, readable by their owner alone.
+
+    Raises
+    ------
+    InputError
+        When they cannot be written there.
+    """
+    place = Path(parent).expanduser() / f".headrace-{secrets.token_hex(8)}"
+    try:
+        try:
+            place.mkdir(mode=0o700)
+            for name, text in texts_of(security).items():
+                _write_private(place / name, text.encode())
+        except OSError as error:
+            raise InputError(f"certificates cannot be written ({error.strerror})", where=parent) from None
+        yield security_of(*(str(place / name) for name in (AUTHORITY, CERTIFICATE, KEY)))
+    finally:
+        rmtree(place, ignore_errors=True)
+
+
+def texts_of(security: Security) -> dict[str, str]:
+    """Read certificates that are given as their paths or as themselves, by the names of their files."""
+    given: Any = security  # untyped
+    values = {AUTHORITY: given.tls_ca_file, CERTIFICATE: given.tls_worker_cert, KEY: given.tls_worker_key}
+    return {name: value if "\n" in value else Path(value).read_text() for name, value in values.items()}
+
+
+def _write_private(path: Path, content: bytes) -> None:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
+        stream.write(content)
+
+
+def write_certificates(directory: str, *, days: float = VALID_DAYS) -> list[str]:
+    """Make an authority and a certificate signed by it, for every member of a cluster; the authority's key is not kept.
+
+    Whoever holds the directory may join the cluster and run code on it: the key can be read by its owner alone.
+
+    Parameters
+    ----------
+    directory : str
+        Made if missing; no file in it is replaced.
+    days : float
+        How long they are valid.
+
+    Returns
+    -------
+    list of str
+        The paths written.
+
+    Raises
+    ------
+    InputError
+        When one of the files is there already, or none can be written.
+    MissingExtraError
+        When cryptography is not installed.
+    """
+    try:
+        from cryptography import x509
+        from cryptography.hazmat.primitives import hashes, serialization
+        from cryptography.hazmat.primitives.asymmetric import ec
+        from cryptography.x509.oid import NameOID
+    except ImportError:
+        raise MissingExtraError.for_extra("cryptography", "sign") from None
+
+    def name(text: str) -> x509.Name:
+        return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
+
+    now = datetime.now(UTC)
+    begin = min(now, now + timedelta(days=days)) - CLOCK_SKEW
+    authority_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+
+    def signed(subject: x509.Name, public: ec.EllipticCurvePublicKey, *, authority: bool) -> bytes:
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(name("headrace authority"))
+            .public_key(public)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(begin)
+            .not_valid_after(now + timedelta(days=days))
+            .add_extension(x509.BasicConstraints(ca=authority, path_length=0 if authority else None), critical=True)
+        )  # fmt: skip
+        return builder.sign(authority_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+    files = {
+        AUTHORITY: signed(name("headrace authority"), authority_key.public_key(), authority=True),
+        CERTIFICATE: signed(name("headrace cluster"), key.public_key(), authority=False),
+        KEY: key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        ),
+    }
+    place = Path(directory).expanduser()
+    try:
+        place.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for file in files:
+            if (place / file).exists():
+                raise InputError("is there already", where=str(place / file), mend="name another directory")
+        for file, content in files.items():
+            _write_private(place / file, content)
+    except OSError as error:
+        raise InputError(f"cannot be written ({error.strerror})", where=directory) from None
+    return [str(place / file) for file in files]
+
+
+def _require_valid(path: str, directory: str) -> None:
+    """Refuse a certificate that has expired, before a connection fails without saying why."""
+    try:
+        from cryptography import x509
+    except ImportError:
+        return  # the connection will tell
+    try:
+        end = x509.load_pem_x509_certificate(Path(path).read_bytes()).not_valid_after_utc
+    except ValueError:
+        raise InputError("is not a certificate (PEM)", where=path, mend="make it anew") from None
+    if end < datetime.now(UTC):
+        raise InputError(
+            f"the certificate expired on {end:%Y-%m-%d %H:%M} UTC",
+            where=path,
+            mend=f"remove it and make new ones: headrace cluster certs {directory}",
+        )

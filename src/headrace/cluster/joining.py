@@ -1,0 +1,153 @@
+"""Workers elsewhere joined to a run: started or found, waited for, compared, pinned to one thread in BLAS."""
+
+from __future__ import annotations
+
+import logging
+import os
+import ssl
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from distributed.diagnostics.plugin import WorkerPlugin
+
+from headrace.cluster.certificates import Certificates, temporary_security
+from headrace.cluster.connect import ONE_THREAD, quiet, settings_of
+from headrace.cluster.versions import require_same_versions
+from headrace.errors import HeadraceError, RunError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from distributed import Client
+    from distributed.security import Security
+
+    from headrace.cluster.workers import RemoteWorkers
+
+logger = logging.getLogger("headrace")
+
+CONNECT_SECONDS = 10.0
+"""How long a scheduler may take to answer."""
+
+
+class Pinned(WorkerPlugin):
+    """Gives a worker its environment, and one thread to BLAS and OpenMP, before its first task.
+
+    Parameters
+    ----------
+    environment : dict
+        Variables set besides.
+    """
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self.environment = environment
+
+    def setup(self, worker: object) -> None:
+        """Set the variables for libraries that are loaded later, and call those that are loaded."""
+        del worker
+        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # ships no types
+
+        os.environ.update({**ONE_THREAD, **self.environment})
+        threadpool_limits(limits=1)
+
+
+@contextmanager
+def joined(cluster: RemoteWorkers) -> Iterator[Client]:
+    """Start or find the workers of `cluster` and yield a client connected to them.
+
+    Parameters
+    ----------
+    cluster : RemoteWorkers
+        A cluster of any kind but ``laptop``.
+
+    Yields
+    ------
+    distributed.Client
+        Closed when the context ends, however it ends, and with it whatever was started for it.
+
+    Raises
+    ------
+    InputError
+        When certificates are missing or have expired.
+    RunError
+        When the scheduler cannot be reached, workers do not come in time, or have other versions.
+    """
+    import dask
+
+    if not cluster.encrypted and not cluster.on_this_machine:
+        logger.warning(
+            "WARNING: nothing between this process and the workers is encrypted, and whoever reaches the scheduler can "
+            "run code on them; remove `tls: off` from the cluster file where the kind can encrypt"
+        )
+    with ExitStack() as stack:
+        stack.enter_context(quiet())
+        security = security_for(cluster)
+        settings = {
+            **settings_of(cluster),
+            "distributed.scheduler.no-workers-timeout": f"{cluster.wait:.0f}s",
+        }
+        stack.enter_context(dask.config.set({**settings, **cluster.settings()}))
+        with _told(cluster):
+            client = _client(stack, cluster, security)
+            require_same_versions(client)
+            client.register_plugin(Pinned(dict(cluster.environment)), name="headrace-worker")
+        yield client
+
+
+def security_for(cluster: RemoteWorkers) -> Security | None:
+    """Read or make the certificates that a cluster asks for; None when nothing is encrypted."""
+    if not cluster.encrypted:
+        return None
+    return cluster.tls.security() if isinstance(cluster.tls, Certificates) else temporary_security()
+
+
+def _client(stack: ExitStack, cluster: RemoteWorkers, security: Security | None) -> Any:
+    from distributed import Client
+
+    target = stack.enter_context(cluster.deploy(security))
+    start: Any = Client  # untyped
+    client = stack.enter_context(start(target, security=security, timeout=CONNECT_SECONDS))
+    try:
+        client.wait_for_workers(cluster.fewest_workers, timeout=cluster.wait)
+    except TimeoutError:
+        present = len(client.nthreads())
+        raise RunError(
+            f"{present} of {cluster.fewest_workers} workers came within {cluster.wait:.0f} s",
+            mend="look into their logs or the queue, or raise wait in the cluster file",
+        ) from None
+    return client
+
+
+@contextmanager
+def _told(cluster: RemoteWorkers) -> Iterator[None]:
+    """Make one line of whatever hindered the start: the innermost reason, without a traceback."""
+    try:
+        yield
+    except HeadraceError:
+        raise
+    except (OSError, RuntimeError, ValueError) as error:
+        raise explained(error, str(getattr(cluster, "kind", "cluster"))) from error
+
+
+def explained(error: BaseException, kind: str) -> RunError:
+    """Say why a cluster could not be joined."""
+    reasons: list[BaseException] = []
+    here: BaseException | None = error
+    while here is not None and here not in reasons:
+        reasons.append(here)
+        here = here.__cause__ or here.__context__
+    text = " ".join(str(reasons[0]).split()) or type(reasons[0]).__name__
+    for reason in reasons:
+        if isinstance(reason, ssl.SSLError) or "certificate" in str(reason) or "SSL" in str(reason):
+            told = " ".join(str(getattr(reason, "verify_message", "") or reason).split())
+            return RunError(
+                f"scheduler and client do not trust each other's certificates ({told})",
+                where=f"kind: {kind}",
+                mend="give both those of one headrace cluster certs that have not expired",
+            )
+    if isinstance(error, OSError):
+        return RunError(
+            f"the scheduler cannot be reached ({text[:300]})",
+            where=f"kind: {kind}",
+            mend="check its address, that it runs, and the network between",
+        )
+    return RunError(f"the workers could not be started ({text[:500]})", where=f"kind: {kind}")

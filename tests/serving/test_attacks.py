@@ -1,0 +1,243 @@
+"""What strangers send: each attack gets an answer that names it, and the server goes on."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import json
+import socket
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from .conftest import ROW, Running
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+JSON = {"content-type": "application/json"}
+ARROW = {"content-type": "application/vnd.apache.arrow.stream"}
+
+
+def text_of(**values: str) -> str:
+    """The body of one row, some values replaced by what no JSON library would write."""
+    row = {**{name: json.dumps(value) for name, value in ROW.items()}, **values}
+    return '{"rows": [%s]}' % ("{" + ", ".join(f'"{name}": {value}' for name, value in row.items()) + "}")
+
+
+@pytest.fixture(autouse=True)
+def goes_on(served: Running) -> Iterator[None]:
+    yield
+    assert served.ask(ROW).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("NaN", "NaN is not a finite number"),
+        ("-Infinity", "-Infinity is not a finite number"),
+        ("1e400", "inf is not a finite number"),
+        ("9" * 400, "is not a finite number"),
+        ('"9"', "'9' is not a finite number"),
+        ("true", "True is not a finite number"),
+        ("[" * 50 + "]" * 50, "is not a finite number"),
+        ('{"a": 1}', "is not a finite number"),
+    ],
+)
+def test_a_value_that_is_no_number_is_named_by_row_and_column(served: Running, value: str, said: str):
+    answer = served.client.post("/v1/predict", content=text_of(size=value), headers=JSON)
+    assert answer.status_code == 422
+    assert answer.json()["error"]["where"] == "row 0: size"
+    assert said in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("body", "where"),
+    [
+        (text_of(other="NaN"), "body"),
+        (text_of(size="9" * 5000), "body"),
+        ('{"rows": [{"size": 1, "size": 2}]}', "row 0"),
+        ('{"rows": [{"city": "a"}], "rows": []}', "body"),
+        (text_of(size='{"a": 1, "a": 2}'), "row 0: size"),
+        ('{"columns": {"size": [1], "size": [2]}}', "column size"),
+        ('{"columns": {"size": 1}}', "column size"),
+        ("[" * 50_000, "body"),
+        ('{"rows": ' + "[" * 20_000 + "]" * 20_000 + "}", "body"),
+        ('{"a":' * 15_000 + "1" + "}" * 15_000, "body"),
+        ("{}", "body"),
+        ('{"rows": []}', ""),
+        ('{"rows": [1]}', "row 0"),
+        ('{"rows": {}}', "body: rows"),
+        ('{"rows": [], "columns": {}}', "body"),
+        ("null", "body"),
+        ("", "body"),
+        ('{"rows": [', "body"),
+        (b"\xff\xfe\xfa", "body"),
+        (text_of(city='"\\ud800"'), "row 0: city"),
+        (text_of(at='"0001-01-01T00:00:00+23:59"'), None),
+        (text_of(at='"2013-02-30"'), "row 0: at"),
+        (text_of(flag="2"), "row 0: flag"),
+    ],
+)
+def test_what_is_no_strict_json_is_refused(served: Running, body: str | bytes, where: str | None):
+    answer = served.client.post("/v1/predict", content=body, headers=JSON)
+    if where is None:
+        assert answer.status_code in {200, 422}
+        return
+    assert answer.status_code == 422, answer.text
+    assert answer.json()["error"].get("where", "") == where
+
+
+@pytest.mark.parametrize("content", [b"", b"ARROW1", b"\xff\xff\xff\xff\x7f\xff\xff\xff", b"\x00" * 1000])
+def test_what_is_no_arrow_stream_is_refused(served: Running, content: bytes):
+    assert served.client.post("/v1/predict", content=content, headers=ARROW).status_code == 422
+
+
+def test_a_broken_arrow_stream_is_refused(served: Running):
+    from .conftest import training_rows
+    from .test_app import stream_of
+
+    whole = stream_of(training_rows(20))
+    for place in range(8, len(whole), 97):
+        broken = whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :]
+        answer = served.client.post("/v1/predict", content=broken, headers=ARROW)
+        assert answer.status_code in {200, 413, 422}, (place, answer.text)
+    assert (
+        served.client.post("/v1/predict", content=whole[: len(whole) // 2], headers=ARROW).status_code == 422
+    )
+
+
+def test_a_body_of_a_gigabyte_is_refused_before_it_is_read(served: Running):
+    with socket.create_connection(served.address, timeout=10) as connection:
+        head = f"POST /v1/predict HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {10**9}\r\n\r\n"
+        connection.sendall(head.encode())
+        assert b" 413 " in connection.recv(1000)
+
+
+def test_a_body_of_unknown_length_is_cut_at_the_limit(served: Running):
+    sent = 0
+
+    def parts() -> Iterator[bytes]:
+        nonlocal sent
+        while True:
+            sent += 1
+            yield b"x" * 50_000
+
+    answer = None
+    try:
+        answer = served.client.post("/v1/predict", content=parts(), headers=JSON)
+    except Exception as error:  # noqa: BLE001 - the connection may be closed while we still send
+        assert "httpx" in type(error).__module__  # noqa: PT017 - any of its transport errors
+    if answer is not None:
+        assert answer.status_code == 413
+    assert sent < 2000
+
+
+def test_too_many_rows_are_refused(served: Running):
+    answer = served.ask(*[{"city": "a"}] * 201)
+    assert answer.status_code == 413
+    assert "more than 200" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"", b"POST /v1/predict HTTP/1.1\r\nHost: a\r\n", b"GET / HTTP/1.1\r\nHost: a\r\nX: "],
+    ids=["nothing", "no end", "half a header"],
+)
+def test_a_client_that_sends_no_headers_is_let_go(served: Running, sent: bytes):
+    with socket.create_connection(served.address, timeout=20) as connection:
+        connection.sendall(sent)
+        started = time.monotonic()
+        with contextlib.suppress(ConnectionResetError):
+            assert connection.recv(100) == b""
+        assert time.monotonic() - started < 15
+
+
+def test_a_client_that_sends_its_body_slowly_is_told_so(served: Running):
+    with socket.create_connection(served.address, timeout=20) as connection:
+        connection.sendall(
+            b"POST /v1/predict HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 90\r\n\r\n{"
+        )
+        assert b" 408 " in connection.recv(1000)
+
+
+def test_more_requests_than_allowed_are_told_when_to_come_again(served: Running):
+    head = b"POST /v1/predict HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 90\r\n\r\n{"
+    held = [socket.create_connection(served.address, timeout=20) for _ in range(8)]
+    try:
+        for connection in held:
+            connection.sendall(head)
+        until = time.monotonic() + 1.2
+        statuses = []
+        while time.monotonic() < until and 429 not in statuses:
+            answer = served.ask(ROW)
+            statuses.append(answer.status_code)
+        assert statuses[-1] == 429
+        assert answer.headers["retry-after"] == "1"
+        assert served.client.get("/healthz").status_code == 200
+    finally:
+        for connection in held:
+            connection.close()
+    until = time.monotonic() + 10
+    while served.ask(ROW).status_code == 429 and time.monotonic() < until:
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"content-type": "text/plain"}, 415),
+        ({}, 415),
+        ({**JSON, "content-encoding": "gzip"}, 415),
+    ],
+)
+def test_another_media_type_is_refused(served: Running, headers: dict[str, str], status: int):
+    assert served.client.post("/v1/predict", content=text_of(), headers=headers).status_code == status
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/v1/predict", 405),
+        ("PUT", "/v1/feedback", 405),
+        ("GET", "/../../etc/passwd", 404),
+        ("GET", "/%2e%2e/%2e%2e/etc/passwd", 404),
+        ("GET", "/v1/model/..%2f..%2fmanifest.json", 404),
+        ("POST", "/" + "a" * 5000, 404),
+    ],
+)
+def test_there_is_nothing_beside_the_endpoints(served: Running, method: str, path: str, status: int):
+    answer = served.client.request(method, path)
+    assert answer.status_code == status
+    assert answer.json()["error"]["status"] == status
+
+
+def test_many_clients_at_once_all_get_their_own_answer(served: Running):
+    def ask(number: int) -> Any:
+        answer = served.ask({**ROW, "size": float(number % 10)}, headers={"x-request-id": f"n{number}"})
+        return number, answer.status_code, answer.json()
+
+    alone = {size: served.ask({**ROW, "size": float(size)}).json()["rows"] for size in range(10)}
+    with concurrent.futures.ThreadPoolExecutor(7) as pool:
+        for number, status, document in pool.map(ask, range(140)):
+            assert status == 200
+            assert document["request_id"] == f"n{number}"
+            told, known = document["rows"][0], alone[number % 10][0]
+            assert told["probabilities"]["yes"] == pytest.approx(known["probabilities"]["yes"], abs=1e-12)
+            assert told["flags"] == known["flags"]
+
+
+def test_no_generated_request_makes_the_server_fail(served: Running):
+    schemathesis = pytest.importorskip("schemathesis")
+    from hypothesis import HealthCheck, given, settings
+
+    schema = schemathesis.openapi.from_url(f"{served.url}/openapi.json")
+    for operation in schema.get_all_operations():
+
+        @given(case=operation.ok().as_strategy())
+        @settings(max_examples=15, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+        def holds(case: Any) -> None:
+            assert case.call(base_url=served.url).status_code < 500
+
+        holds()
