@@ -13,6 +13,8 @@ TITLES = {
     "page_ydata": "ydata-profiling, first 200,000 rows",
     "fit_headrace": "headrace run",
     "fit_sklearn": "scikit-learn partial_fit by hand",
+    "folds_headrace": "headrace run, 8 candidates x 5 folds",
+    "folds_sklearn": "40 fits by hand, one after another",
     "fit_dask_ml": "dask-ml",
     "fit_spark": "Spark MLlib, 10 iterations",
     "fit_ray": "Ray Data and partial_fit",
@@ -40,6 +42,7 @@ def ratios(document):
         ("profile to fitted model: times faster than dask-ml", faster("fit_headrace", "fit_dask_ml"), 25.0),
         ("profile to fitted model: times faster than Spark MLlib", faster("fit_headrace", "fit_spark"), None),
         ("profile to fitted model: times faster than Ray Data", faster("fit_headrace", "fit_ray"), None),
+        ("8 candidates x 5 folds: times faster than 40 fits by hand", faster("folds_headrace", "folds_sklearn"), 5.0),
         (f"{document['workers']} workers: times faster than 1", _speedup(several, alone), 1.7),
         ("peak memory of a run: 10 times the rows against one", _memory(several), -1.15),
     ]  # fmt: skip

@@ -32,6 +32,7 @@ TESTED_THROUGH = {
     "cli/models.py": "cli/test_main.py",
     "cli/monitor.py": "monitoring/test_page.py",
     "cli/output.py": "cli/test_main.py",
+    "cli/references.py": "cli/test_promotion.py",
     "cli/score.py": "serving/test_batch.py",
     "cli/serve.py": "serving/test_server.py",
     "cli/tables.py": "cli/test_main.py",

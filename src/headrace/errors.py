@@ -11,7 +11,8 @@ The tree of errors, with the exit code of the command line::
     │   ├── ChecksFailedError      1   an expectation about the data does not hold
     │   └── RowsLostError          1   a pass did not see every row exactly once
     ├── StorageError               1   reading or writing a URL failed
-    └── PackageError               1   a model package is damaged or not trusted
+    ├── PackageError               1   a model package is damaged or not trusted
+    └── RefusedError               1   a guard of the registry refuses what was asked for
 """
 
 from __future__ import annotations
@@ -94,3 +95,7 @@ class StorageError(HeadraceError):
 
 class PackageError(HeadraceError):
     """A model package is damaged, or holds something that is not trusted."""
+
+
+class RefusedError(HeadraceError):
+    """A guard of the registry refuses what was asked for."""

@@ -287,12 +287,15 @@ def spine(
     with run.stage("evaluate"):
         models = {"best": training.best.estimator, BASELINE: baseline(learnable, target)}
         known = {name: model for name, model in models.items() if model is not None}
-        assessments = assess(
-            reader, opened.tested, maker, known, workflow.evaluate, task=task, name=f"{run.again}test"
+        name = f"{run.again}test"
+        tested = assess(
+            reader, opened.tested, maker, known, workflow.evaluate, task=task, kept="best", name=name
         )
     with run.stage("package"):
-        passed = judge(workflow, training, assessments, run)
-        manifest = package(workflow, opened, preparation, target, training, learnable, passed, run)
+        passed = judge(workflow, training, tested.assessments, run)
+        manifest = package(
+            workflow, opened, preparation, target, training, learnable, tested.rows, passed, run
+        )
         run.products["manifest"] = manifest
     with run.stage("publish"):
         publish(workflow, passed, reader, run)

@@ -15,6 +15,7 @@ from headrace.packaging.exports.files import exports_of
 from headrace.packaging.fingerprint import model_digest
 from headrace.packaging.package import MANIFEST, VERSION, read_package, sha256, write_package
 from headrace.packaging.registry import CHAMPION, Registry
+from headrace.packaging.scores import SCORES, scores_file
 from headrace.packaging.signature import InputColumn, Signature
 from headrace.preparation.fitted import build_transformer
 from headrace.profiling.checks import check_profile
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from headrace.engine.passes import Reader
     from headrace.evaluation.assess import Assessment
+    from headrace.evaluation.testrows import HeldOutRows
     from headrace.opening import Opened
     from headrace.packaging.package import Manifest
     from headrace.preparation.fitted import Preparation
@@ -182,10 +184,11 @@ def package(
     target: Target,
     training: Training,
     profile: Profile,
+    tested: HeldOutRows,
     passed: bool,
     run: RunDirectory,
 ) -> Manifest:
-    """Write the package of the best candidate into the run's directory."""
+    """Write the package of the best candidate into the run's directory; its exports also meet real test rows."""
     from sklearn.pipeline import Pipeline
 
     problem = workflow.problem
@@ -200,7 +203,8 @@ def package(
         features_function=workflow.features.function if workflow.features else None,
     )
     place = join(run.url, "model")
-    exports = exports_of(pipeline, signature, compact(profile))
+    exports = exports_of(pipeline, signature, compact(profile), sample=tested.raw.result())
+    scored = {} if problem.task == "clustering" else {SCORES: scores_file(tested.result())}
     note(run, exports.notes)
     manifest = _packaged(place, pipeline) or write_package(
         place,
@@ -231,7 +235,7 @@ def package(
             },
             "data": {"url": opened.dataset.url, "rows": opened.dataset.rows},
         },
-        exports=exports.files,
+        exports={**exports.files, **scored},
         gates=exports.gates,
     )
     run.record["model_sha256"] = manifest.model_sha256

@@ -23,6 +23,7 @@ COMMANDS = [
     ["sample"], ["init"], ["ingest"], ["profile"], ["compare"], ["check"], ["plan"], ["run"], ["schema"],
     ["score"], ["serve"], ["serve-key"], ["submit"],
     ["models"], ["models", "list"], ["models", "show"], ["models", "export"], ["models", "verify"],
+    ["models", "compare"], ["models", "promote"], ["models", "rollback"], ["models", "prune"],
     ["jobs"], ["jobs", "list"], ["jobs", "status"], ["jobs", "logs"], ["jobs", "wait"], ["jobs", "cancel"], ["jobs", "resume"],
     ["cluster"], ["cluster", "check"], ["cluster", "up"], ["cluster", "status"], ["cluster", "down"], ["cluster", "certs"],
     ["cluster", "schema"],

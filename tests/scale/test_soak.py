@@ -24,7 +24,7 @@ LIMIT = 2 << 30
 
 WORKFLOW = """
 problem: {name: click, task: classification, target: click}
-data: {url: %s, time: time, split: {kind: random, test: 0.1, validation: 0.05}}
+data: {url: %s, time: time, split: {kind: random, test: 0.1, validation: 0.12}}
 models: [{name: logistic, estimator: sklearn.linear_model.SGDClassifier}]
 train: {epochs: 1}
 evaluate: {bootstrap: 50}

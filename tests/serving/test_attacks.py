@@ -164,21 +164,25 @@ def test_a_client_that_sends_its_body_slowly_is_told_so(served: Running):
 
 def test_more_requests_than_allowed_are_told_when_to_come_again(served: Running):
     head = b"POST /v1/predict HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 90\r\n\r\n{"
-    held = [socket.create_connection(served.address, timeout=20) for _ in range(8)]
-    try:
-        for connection in held:
-            connection.sendall(head)
-        until = time.monotonic() + 1.2
-        statuses = []
-        while time.monotonic() < until and 429 not in statuses:
-            answer = served.ask(ROW)
-            statuses.append(answer.status_code)
-        assert statuses[-1] == 429
-        assert answer.headers["retry-after"] == "1"
-        assert served.client.get("/healthz").status_code == 200
-    finally:
-        for connection in held:
-            connection.close()
+    refused = None
+    # A body that does not come holds its place for a moment only, which a busy machine may miss.
+    for _ in range(10):
+        held = [socket.create_connection(served.address, timeout=20) for _ in range(8)]
+        try:
+            for connection in held:
+                connection.sendall(head)
+            until = time.monotonic() + 1.2
+            while time.monotonic() < until and refused is None:
+                answer = served.ask(ROW)
+                refused = answer if answer.status_code == 429 else None
+            if refused is not None:
+                assert served.client.get("/healthz").status_code == 200
+                break
+        finally:
+            for connection in held:
+                connection.close()
+    assert refused is not None
+    assert refused.headers["retry-after"] == "1"
     until = time.monotonic() + 10
     while served.ask(ROW).status_code == 429 and time.monotonic() < until:
         time.sleep(0.05)

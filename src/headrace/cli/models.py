@@ -1,22 +1,14 @@
-"""Commands about the registry: models list, show, export, verify."""
+"""Commands about the registry: models list, show, export, verify; those about promotion join them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from headrace.cli import promotion
 from headrace.cli.output import JsonFlag, print_json, say
-
-if TYPE_CHECKING:
-    from headrace.packaging.package import Package
-
-RegistryFlag = Annotated[
-    str, typer.Option("--registry", metavar="URL", help="Folder or URL of the registry.")
-]
-ModelArgument = Annotated[
-    str, typer.Argument(metavar="MODEL", help="late, late@3, late@champion, or a package's folder.")
-]
+from headrace.cli.references import ModelArgument, RegistryFlag, read
 
 
 def add_to(app: typer.Typer) -> None:
@@ -26,6 +18,7 @@ def add_to(app: typer.Typer) -> None:
     models.command("show")(show)
     models.command("export")(export)
     models.command("verify")(verify)
+    promotion.add_to(models)
     app.add_typer(models, name="models")
 
 
@@ -63,7 +56,7 @@ def show(
 
     Example: headrace models show late@champion
     """
-    package = _read(model, registry)
+    package = read(model, registry)
     if json:
         print_json({"url": package.url, **package.manifest.to_dict()})
     else:
@@ -89,7 +82,7 @@ def export(
     """
     from headrace.packaging.exports.files import export_file
 
-    package = _read(model, registry)
+    package = read(model, registry)
     path, result = export_file(package, directory, format, allow_pickle=allow_pickle)
     if json:
         print_json({"file": path, "gate": result})
@@ -104,7 +97,7 @@ def verify(model: ModelArgument, registry: RegistryFlag = "registry", json: Json
     """
     from headrace.packaging.exports.files import verify_package
 
-    package = _read(model, registry)
+    package = read(model, registry)
     results = verify_package(package)
     if json:
         print_json({"url": package.url, "files": sorted(package.manifest.files), "gates": results})
@@ -117,12 +110,3 @@ def verify(model: ModelArgument, registry: RegistryFlag = "registry", json: Json
             )
     if not all(result["passed"] for result in results.values()):
         raise typer.Exit(1)
-
-
-def _read(model: str, registry: str) -> Package:
-    from headrace.data.storage import exists, join
-    from headrace.packaging.package import read_package
-    from headrace.packaging.registry import Registry
-
-    is_folder = "/" in model or exists(join(model, "manifest.json"))
-    return read_package(model if is_folder else Registry(registry).resolve(model))

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from headrace.cli.models import ModelArgument, RegistryFlag  # noqa: TC001 - typer reads annotations as it runs
 from headrace.cli.output import ClusterFlag, JsonFlag, print_json, say
+from headrace.cli.references import ModelArgument, RegistryFlag  # noqa: TC001 - typer reads annotations as it runs
 
 if TYPE_CHECKING:
     from headrace.monitoring.grids import Grid

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from headrace.cli.models import ModelArgument, RegistryFlag  # noqa: TC001 - typer reads annotations as it runs
 from headrace.cli.output import say
+from headrace.cli.references import ModelArgument, RegistryFlag  # noqa: TC001 - typer reads annotations as it runs
 
 if TYPE_CHECKING:
     from headrace.cli.watched import Watching

@@ -186,6 +186,28 @@ def models_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     return table
 
 
+def side_by_side(names: Sequence[str], document: Mapping[str, Any]) -> Table:
+    """Show two models side by side, as `compare_packages` describes them."""
+    table = _table("", *(f">{name}" for name in names))
+    for metric, estimates in document["metrics"].items():
+        _add(table, metric, *(_estimated(estimate) for estimate in estimates))
+    for name in dict.fromkeys(name for model in document["models"] for name in model["files"]):
+        held = [model["files"].get(name) for model in document["models"]]
+        _add(table, name, *("" if count is None else size(count) for count in held))
+    _add(table, "all files", *(size(model["bytes"]) for model in document["models"]))
+    _add(table, "created", *(str(model["created"])[:16] for model in document["models"]))
+    _add(table, "sha256", *(model["model_sha256"][:12] for model in document["models"]))
+    return table
+
+
+def _estimated(estimate: Mapping[str, Any] | None) -> str:
+    if estimate is None or estimate["value"] is None:
+        return ""
+    if estimate["low"] is None or estimate["high"] is None:
+        return f"{estimate['value']:.4f}"
+    return f"{estimate['value']:.4f} [{estimate['low']:.4f}, {estimate['high']:.4f}]"
+
+
 def histogram(column: ColumnProfile) -> str:
     """Draw the distribution between the percentiles 1 and 99 in equal bins, from the quantile sketch."""
     sketch = column.overall.quantiles

@@ -23,8 +23,11 @@ COPIES_OF_A_CHUNK = 4
 SUMMARY_BYTES = 128 << 10
 """A full summary of one column, in one part of the split and one class: quantiles, frequent values, distinct values."""
 
-ROW_SUMMARY_BYTES = 16
-"""Bytes that a value adds to a summary until that is full."""
+EMPTY_SUMMARY_BYTES = 2 << 10
+"""A summary of a few values, in one part of the split and one class."""
+
+ROW_SUMMARY_BYTES = 34
+"""Bytes that a value adds to a summary until that is full: as a rank, as a frequent value with its count, and as a hash."""
 
 PARTS_OF_SPLIT = 3
 MERGED_AT_ONCE = 3
@@ -231,7 +234,7 @@ def summary_memory(profiled: Reads, columns: int, classes: int, *, workers: int,
     Each thread merges two into a third; besides, the tree of merges waits with one for each power of two of chunks,
     spread over the workers. A summary has, for each column, a part for each class and part of the split.
     """
-    full = PARTS_OF_SPLIT * classes * SUMMARY_BYTES
+    full, empty = PARTS_OF_SPLIT * classes * SUMMARY_BYTES, PARTS_OF_SPLIT * classes * EMPTY_SUMMARY_BYTES
     waiting = -(-max(0, profiled.chunks - 1).bit_length() // workers)
     held = min(MERGED_AT_ONCE * threads + waiting, 2 * profiled.chunks)
-    return columns * held * min(full, ROW_SUMMARY_BYTES * profiled.rows)
+    return columns * held * min(full, empty + ROW_SUMMARY_BYTES * profiled.rows)

@@ -13,6 +13,7 @@ import pyarrow as pa
 from headrace.engine.commits import Form
 from headrace.engine.order import TEST, row_keys
 from headrace.evaluation.assess import AssessmentState
+from headrace.evaluation.testrows import HeldOutRows
 from headrace.training.candidates import capabilities
 from headrace.training.scoring import kind_of, outputs
 
@@ -28,37 +29,54 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Outcome:
+    """What the pass has found: states on the way, assessments at its end."""
+
+    assessments: Mapping[str, Any]
+    rows: HeldOutRows
+    """Some of the test rows, with what the model said that is kept."""
+
+
+@dataclass(frozen=True)
 class _Tester:
     """Scores the test rows of a chunk: told once, sent to every task."""
 
     maker: BlockMaker
     models: Mapping[str, Any]
+    kept: str
     task: str
     options: EvaluateOptions
 
-    def __call__(self, table: pa.Table, chunk: Chunk) -> dict[str, AssessmentState]:
+    def __call__(self, table: pa.Table, chunk: Chunk) -> Outcome:
         target = self.maker.target
         states = {
             name: AssessmentState(self.task, [str(label) for label in target.classes], self.options)
             for name in self.models
         }
+        held = HeldOutRows(self.task)
         parts = self.maker.splitter.parts(table, chunk)
         rows = np.flatnonzero((parts == TEST) & target.known(table))
         if len(rows) == 0:
-            return states
+            return Outcome(states, held)
         block = self.maker.block(table, rows)
         taken = table.take(pa.array(rows))
         keys = row_keys(chunk)[rows]
         kind = kind_of(self.task, len(target.classes))
+        features = taken.select(list(self.maker.recipes[0].features))
         slices = {name: taken.column(name) for name in self.options.slices}
         for name, model in self.models.items():
             said = outputs(model, block.X, kind=kind, sparse=capabilities(model).sparse)
             if kind == "clustering":
                 states[name].update(said, block.X, keys=keys)
+                if name == self.kept:
+                    held.update(keys, features)
             else:
                 truth = target.codes(taken)
                 states[name].update(truth, said, weight=block.weight, keys=keys, slices=slices)
-        return states
+                if name == self.kept:
+                    limit = self.options.threshold
+                    held.update(keys, features, truth, said, block.weight, threshold=limit)
+        return Outcome(states, held)
 
 
 def assess(
@@ -69,8 +87,9 @@ def assess(
     options: EvaluateOptions,
     *,
     task: str,
+    kept: str,
     name: str = "test",
-) -> dict[str, Assessment]:
+) -> Outcome:
     """Assess fitted estimators on the test part in one pass.
 
     Parameters
@@ -87,32 +106,42 @@ def assess(
         Slices, bootstrap, threshold.
     task : str
         classification, regression or clustering.
+    kept : str
+        The model whose scores of some rows are kept.
     name : str, optional
         Of the pass.
 
     Returns
     -------
-    dict of str to Assessment
+    Outcome
+        With an `Assessment` of each model.
     """
-    states = reader.reduce(source, _Tester(maker, models, task, options), _merge, name=name, form=FORM)
-    return {name: state.result() for name, state in states.items()}
+    tester = _Tester(maker, models, kept, task, options)
+    found = reader.reduce(source, tester, _merge, name=name, form=FORM)
+    assessments: dict[str, Assessment] = {name: state.result() for name, state in found.assessments.items()}
+    return Outcome(assessments, found.rows)
 
 
-def _merge(left: dict[str, AssessmentState], right: dict[str, AssessmentState]) -> dict[str, AssessmentState]:
-    return {name: state.merge(right[name]) for name, state in left.items()}
+def _merge(left: Outcome, right: Outcome) -> Outcome:
+    states = {name: state.merge(right.assessments[name]) for name, state in left.assessments.items()}
+    return Outcome(states, left.rows.merge(right.rows))
 
 
-def dump_states(states: dict[str, AssessmentState]) -> list[bytes]:
-    """Write the states of all models as compressed JSON."""
-    document = {name: state.state() for name, state in states.items()}
+def dump_states(found: Outcome) -> list[bytes]:
+    """Write the states of all models and the rows that are kept as compressed JSON."""
+    document = {
+        "assessments": {name: state.state() for name, state in found.assessments.items()},
+        "rows": found.rows.state(),
+    }
     return [zlib.compress(json.dumps(document, allow_nan=False, separators=(",", ":")).encode(), 1)]
 
 
-def load_states(pieces: list[bytes]) -> dict[str, AssessmentState]:
+def load_states(pieces: list[bytes]) -> Outcome:
     """Rebuild from `dump_states`."""
     (piece,) = pieces
     document = json.loads(zlib.decompress(piece))
-    return {name: AssessmentState.from_state(state) for name, state in document.items()}
+    states = {name: AssessmentState.from_state(state) for name, state in document["assessments"].items()}
+    return Outcome(states, HeldOutRows.from_state(document["rows"]))
 
 
 FORM = Form(dump_states, load_states)

@@ -117,11 +117,19 @@ class Registry:
         return self._alias_state(name)[1]
 
     def alias_history(self, name: str) -> list[dict[str, Any]]:
-        """Every move of an alias, the oldest first: ``alias``, ``before``, ``version``, ``at``."""
+        """Every move of an alias, the oldest first: ``alias``, ``before``, ``version``, ``at``, and its ``note``."""
         place = storage.join(self._place(name), _ALIASES)
         return [storage.read_json(storage.join(place, move, _ALIAS_FILE))["moved"] for move in _moves(place)]
 
-    def set_alias(self, name: str, alias: str, version: int, *, expected: int | str | None = "any") -> None:
+    def set_alias(
+        self,
+        name: str,
+        alias: str,
+        version: int,
+        *,
+        expected: int | str | None = "any",
+        note: dict[str, Any] | None = None,
+    ) -> None:
         """Let an alias stand for a version.
 
         Parameters
@@ -132,6 +140,8 @@ class Registry:
             A version that exists.
         expected : int or None, optional
             Move only if the alias stands for this version now (None: for nothing yet).
+        note : dict, optional
+            Kept in the history: how it came to the move.
 
         Raises
         ------
@@ -156,13 +166,24 @@ class Registry:
                 )
             document = {
                 "aliases": {**aliases, alias: version},
-                "moved": {"alias": alias, "before": before, "version": version, "at": _now()},
+                "moved": {
+                    "alias": alias,
+                    "before": before,
+                    "version": version,
+                    "at": _now(),
+                    **({} if note is None else {"note": note}),
+                },
             }
             # One file, created once: who is killed on the way leaves nothing that a reader could stumble over.
             target = storage.join(place, f"{generation + 1:08d}", _ALIAS_FILE)
             if storage.create(target, _json(document)):
-                return
-        raise _too_busy(place)
+                break
+        else:
+            raise _too_busy(place)
+        if version not in self.versions(name):  # it was removed at this moment
+            if before is not None:
+                self.set_alias(name, alias, before, expected=version, note={"how": "undone"})
+            self._check_version(name, version)
 
     def resolve(self, reference: str) -> str:
         """Find the folder of a version.
@@ -182,8 +203,13 @@ class Registry:
         InputError
             When there is no such model, version or alias.
         """
+        name, _, _ = reference.partition("@")
+        return storage.join(self._place(name), str(self.version(reference)))
+
+    def version(self, reference: str) -> int:
+        """Find the number of a version, as `resolve` finds its folder."""
         name, _, wanted = reference.partition("@")
-        return storage.join(self._place(name), str(self._version(name, wanted or CHAMPION)))
+        return self._version(name, wanted or CHAMPION)
 
     def describe(self, name: str | None = None) -> list[dict[str, Any]]:
         """Rows for a table of versions, of one model or of all, the newest first.

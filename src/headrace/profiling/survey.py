@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import json
-import zlib
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from headrace.accumulators import merge_tree
+from headrace.accumulators.columns import ColumnSummary
 from headrace.engine.commits import Form
 from headrace.engine.folds import REPEATED
-from headrace.profiling.profile import Profile, merge_profiles
+from headrace.profiling.profile import ColumnProfile, Profile, merge_profiles
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import pyarrow as pa
 
@@ -97,23 +99,34 @@ def survey_form(finders: Sequence[Finder]) -> Form:
 
 
 def dump_survey(survey: Survey) -> list[bytes]:
-    """Write a survey as it is, its profiles not compacted, as compressed JSON."""
-    profiles: dict[str, Any] = {}
-    for part, profile in survey.profiles.items():
-        columns = {
-            name: {
-                "type": column.type,
-                "kind": column.kind,
-                "by_class": {key: held.state() for key, held in column.by_class.items()},
-            }
-            for name, column in profile.columns.items()
+    """Write a survey as it is, its profiles not compacted: compressed lines of JSON.
+
+    The first line holds all but the columns; each column of each part follows in a line of its own, so that no more than
+    one of them is there as JSON at a time: of thousands of columns it takes many times the memory of what it says.
+    """
+    target = io.BytesIO()
+    with gzip.GzipFile(fileobj=target, mode="wb", compresslevel=1, mtime=0) as packed:
+        packed.writelines(_lines(survey))
+    return [target.getvalue()]
+
+
+def _lines(survey: Survey) -> Iterator[bytes]:
+    # What Profile.to_dict adds for readers takes longer than all else.
+    bare = {part: replace(profile, columns={}).to_dict() for part, profile in survey.profiles.items()}
+    yield _line(
+        {
+            "profiles": bare,
+            "findings": {name: finding.state() for name, finding in survey.findings.items()},
         }
-        # What Profile.to_dict adds for readers takes longer than all else.
-        bare = replace(profile, columns={})
-        profiles[part] = {**bare.to_dict(), "columns": columns}
-    findings = {name: finding.state() for name, finding in survey.findings.items()}
-    document = {"profiles": profiles, "findings": findings}
-    return [zlib.compress(json.dumps(document, allow_nan=False, separators=(",", ":")).encode(), 1)]
+    )
+    for part, profile in survey.profiles.items():
+        for name, column in profile.columns.items():
+            states = {key: held.state() for key, held in column.by_class.items()}
+            yield _line([part, name, column.type, column.kind, states])
+
+
+def _line(document: Any) -> bytes:
+    return json.dumps(document, allow_nan=False, separators=(",", ":")).encode() + b"\n"
 
 
 def load_survey(pieces: list[bytes], *, classes: Mapping[str, type[Finding]]) -> Survey:
@@ -127,8 +140,17 @@ def load_survey(pieces: list[bytes], *, classes: Mapping[str, type[Finding]]) ->
         What each finder finds.
     """
     (piece,) = pieces
-    document = json.loads(zlib.decompress(piece))
+    with gzip.GzipFile(fileobj=io.BytesIO(piece)) as packed:
+        head = json.loads(packed.readline())
+        columns: dict[str, dict[str, ColumnProfile]] = {part: {} for part in head["profiles"]}
+        for line in packed:
+            part, name, type_, kind, states = json.loads(line)
+            by_class = {key: ColumnSummary.from_state(state) for key, state in states.items()}
+            columns[part][name] = ColumnProfile(name, type_, kind, by_class)
     return Survey(
-        {part: Profile.from_dict(held) for part, held in document["profiles"].items()},
-        {name: finding.from_state(document["findings"][name]) for name, finding in classes.items()},
+        {
+            part: replace(Profile.from_dict(bare), columns=columns[part])
+            for part, bare in head["profiles"].items()
+        },
+        {name: finding.from_state(head["findings"][name]) for name, finding in classes.items()},
     )

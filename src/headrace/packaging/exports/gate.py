@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from headrace.errors import PackageError
 from headrace.packaging.exports.onnx_file import OnnxModel, write_onnx
@@ -38,7 +39,8 @@ class GateResult:
     largest_difference: float
     tolerance: float
     worst: dict[str, Any] | None
-    """The row with the largest difference, and what either said of it."""
+    """The row with the largest difference, and what either said of it; of a row of the test data its place only, as
+    a manifest goes where data may not."""
     reason: str = ""
     """Why nothing could be compared."""
 
@@ -79,8 +81,9 @@ def compare(pipeline: Any, model: OnnxModel, table: pa.Table, precision: Precisi
     at = int(difference.argmax())
     largest = float(difference[at])
     passed = largest <= TOLERANCE[precision]
+    row = {"row": table.slice(at, 1).to_pylist()[0]} if at < drawn else {"test_row": at - drawn}
     worst = {
-        "row": table.slice(at, 1).to_pylist()[0],
+        **row,
         "expected": expected[at].tolist(),
         "said": said[at].tolist(),
     }
@@ -101,7 +104,12 @@ def gate_rows(profile: Profile, signature: Signature, sample: pa.Table | None = 
     drawn = to_table(hard_rows(profile, signature), signature.inputs)
     if sample is None or sample.num_rows == 0:
         return drawn, drawn.num_rows
-    return pa.concat_tables([drawn, to_table(sample, signature.inputs)]), drawn.num_rows
+    rows = to_table(sample, signature.inputs)
+    for field in rows.schema:
+        if pa.types.is_floating(field.type):
+            # scikit-learn takes no infinity, so that there is nothing to compare
+            rows = rows.filter(pc.fill_null(pc.is_finite(rows.column(field.name)), True))
+    return pa.concat_tables([drawn, rows]), drawn.num_rows
 
 
 def export_onnx(

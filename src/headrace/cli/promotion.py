@@ -1,0 +1,132 @@
+"""Commands about which version is used: models compare, promote, rollback, prune."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from headrace.cli.output import JsonFlag, print_json, say
+from headrace.cli.references import ModelArgument, RegistryFlag, read
+from headrace.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="A model of the registry.")]
+AliasFlag = Annotated[str, typer.Option("--alias", help="champion, challenger or a free word.")]
+WhyFlag = Annotated[str, typer.Option("--why", metavar="TEXT", help="Kept in the history of the alias.")]
+
+
+def add_to(models: typer.Typer) -> None:
+    """Add the commands to those about models."""
+    for command in (compare, promote, rollback, prune):
+        models.command(command.__name__)(command)
+
+
+def compare(
+    first: ModelArgument,
+    second: Annotated[str, typer.Argument(metavar="OTHER", help="The model that it is compared with.")],
+    registry: RegistryFlag = "registry",
+    json: JsonFlag = False,
+) -> None:
+    """Compare two models: metrics, the difference on the same test rows, sizes, inputs.
+
+    Example: headrace models compare late@champion late@latest
+    """
+    from headrace.packaging.comparing import compare_packages
+
+    document = compare_packages(read(first, registry), read(second, registry))
+    if json:
+        print_json(document)
+        return
+    from headrace.cli.output import console
+    from headrace.cli.tables import side_by_side
+
+    console().print(side_by_side((first, second), document))
+    for line in (_paired(document), *document["signatures"]):
+        say(line)
+
+
+def promote(
+    reference: Annotated[
+        str, typer.Argument(metavar="NAME@VERSION", help="late@4, late@latest or late@challenger.")
+    ],
+    alias: AliasFlag = "champion",
+    force: Annotated[
+        bool, typer.Option("--force", help="Promote whatever speaks against it; the history keeps that.")
+    ] = False,
+    why: WhyFlag = "",
+    registry: RegistryFlag = "registry",
+    json: JsonFlag = False,
+) -> None:
+    """Make a version the champion, when it is better than the one there is on the same test rows.
+
+    Example: headrace models promote late@challenger
+    """
+    from headrace.packaging.promotion import promote as move
+    from headrace.packaging.registry import Registry
+
+    name, _, wanted = reference.partition("@")
+    if not wanted:
+        raise InputError("names no version", where=reference, mend=f"such as {name}@latest")
+    held = Registry(registry)
+    moved = move(held, name, held.version(reference), alias=alias, force=force, why=why)
+    _tell(name, moved, json=json)
+
+
+def rollback(
+    name: NameArgument,
+    alias: AliasFlag = "champion",
+    why: WhyFlag = "",
+    registry: RegistryFlag = "registry",
+    json: JsonFlag = False,
+) -> None:
+    """Give an alias back to the version that had it before.
+
+    Example: headrace models rollback late
+    """
+    from headrace.packaging.promotion import rollback as move
+    from headrace.packaging.registry import Registry
+
+    _tell(name, move(Registry(registry), name, alias=alias, why=why), json=json)
+
+
+def prune(
+    name: NameArgument,
+    keep: Annotated[int, typer.Option("--keep", metavar="N", help="So many of the newest versions stay.")],
+    registry: RegistryFlag = "registry",
+    json: JsonFlag = False,
+) -> None:
+    """Remove old versions; one that has an alias stays.
+
+    Example: headrace models prune late --keep 10
+    """
+    from headrace.packaging.promotion import prune as remove
+    from headrace.packaging.registry import Registry
+
+    removed = remove(Registry(registry), name, keep)
+    if json:
+        print_json({"name": name, "removed": removed})
+    else:
+        say(f"{name}: removed {', '.join(map(str, removed)) or 'nothing'}")
+
+
+def _tell(name: str, moved: Mapping[str, Any], *, json: bool) -> None:
+    if json:
+        print_json({"name": name, **moved})
+        return
+    before = "" if moved["before"] is None else f", before {name}@{moved['before']}"
+    say(f"{moved['alias']} is {name}@{moved['version']}{before}")
+    for line in moved["note"].get("against", ()):
+        say(f"forced although {line}")
+
+
+def _paired(document: Mapping[str, Any]) -> str:
+    from headrace.packaging.paired import Paired
+
+    if document["paired"] is None:
+        return f"no test on the same rows: {document['unpaired']}"
+    paired = Paired(**document["paired"])
+    verdict = "better" if paired.better else "worse" if paired.high < 0 else "neither better nor worse"
+    return f"the second is {verdict} at 95 %: {paired}"

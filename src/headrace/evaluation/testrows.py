@@ -1,0 +1,202 @@
+"""Rows of the test part that are kept: what the best candidate said of them, and a few as they came."""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import pyarrow as pa
+
+from headrace.accumulators.encoding import decode_array, encode_array
+from headrace.accumulators.rowsample import RowSample
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+SCORED_ROWS = 50_000
+"""Most rows of which label, score and weight are kept."""
+RAW_ROWS = 500
+"""Most rows of which the columns are kept as they came."""
+
+
+class RawRows:
+    """The `size` rows of Arrow tables with the smallest keys (bottom-k sampling without replacement).
+
+    Parameters
+    ----------
+    size : int
+        Most rows held.
+
+    Attributes
+    ----------
+    keys : ndarray of uint64, shape (held,)
+        Keys of the rows, which differ from each other, in increasing order.
+    table : pyarrow.Table or None
+        The rows, without dictionaries; None before the first.
+    """
+
+    def __init__(self, size: int = RAW_ROWS) -> None:
+        self.size = size
+        self.keys: NDArray[np.uint64] = np.empty(0, dtype=np.uint64)
+        self.table: pa.Table | None = None
+
+    def update(self, keys: NDArray[np.uint64], table: pa.Table) -> None:
+        """Add rows.
+
+        Parameters
+        ----------
+        keys : ndarray of uint64, shape (n,)
+            Row keys.
+        table : pyarrow.Table
+            Their columns, the same at every call.
+        """
+        if len(keys) == 0:
+            return
+        picked = np.argsort(keys, kind="stable")[: self.size]
+        self._take(keys[picked], _plain(table.take(pa.array(picked))))
+
+    def merge(self, other: Self) -> Self:
+        """Return the sample of both sets of rows."""
+        merged = type(self)(self.size)
+        merged.keys, merged.table = self.keys, self.table
+        if other.table is not None:
+            merged._take(other.keys, other.table)  # noqa: SLF001 - of its own class
+        return merged
+
+    def result(self) -> pa.Table | None:
+        """Return `table`."""
+        return self.table
+
+    def state(self) -> dict[str, Any]:
+        """Everything held, as a JSON document; the rows as base64 of an Arrow stream."""
+        rows = None
+        if self.table is not None:
+            sink = pa.BufferOutputStream()
+            with pa.ipc.new_stream(sink, self.table.schema) as writer:
+                writer.write_table(self.table.combine_chunks())
+            rows = base64.b64encode(sink.getvalue()).decode("ascii")
+        return {"size": self.size, "keys": encode_array(self.keys), "rows": rows}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Self:
+        """Rebuild from `state`."""
+        read = cls(state["size"])
+        read.keys = decode_array(state["keys"])
+        if state["rows"] is not None:
+            read.table = pa.ipc.open_stream(base64.b64decode(state["rows"])).read_all()
+        return read
+
+    def _take(self, keys: NDArray[np.uint64], table: pa.Table) -> None:
+        if self.table is None:
+            self.keys, self.table = keys, table
+            return
+        both = np.concatenate([self.keys, keys])
+        kept = np.argsort(both, kind="stable")[: self.size]
+        self.keys = both[kept]
+        self.table = pa.concat_tables([self.table, table]).take(pa.array(kept)).combine_chunks()
+
+
+class HeldOutRows:
+    """What is kept of the test rows: label, weight and score of many, the columns of a few.
+
+    Both are the rows with the smallest keys, so that two models that were tested on the same rows keep the same ones.
+
+    Parameters
+    ----------
+    task : str
+        classification, regression or clustering; clusters have no label, and their scores are not kept.
+    scored, raw : int, optional
+        Most rows of either kind.
+
+    Attributes
+    ----------
+    scores : RowSample
+        Columns ``label`` (code of the class, or the value), ``weight``, ``score`` (probability of the second of two
+        classes, of the true one of more, or the prediction), and for classes ``predicted`` (a code).
+    raw : RawRows
+        Columns that the pipeline reads.
+    """
+
+    def __init__(self, task: str, scored: int = SCORED_ROWS, raw: int = RAW_ROWS) -> None:
+        self.task = task
+        self.scores = RowSample(4 if task == "classification" else 3, 0 if task == "clustering" else scored)
+        self.raw = RawRows(raw)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns of `scores`."""
+        return ("label", "weight", "score", "predicted")[: self.scores.values.shape[1]]
+
+    def update(
+        self,
+        keys: NDArray[np.uint64],
+        table: pa.Table,
+        truth: NDArray[Any] | None = None,
+        said: NDArray[Any] | None = None,
+        weight: NDArray[np.float64] | None = None,
+        *,
+        threshold: float = 0.5,
+    ) -> None:
+        """Add rows.
+
+        Parameters
+        ----------
+        keys : ndarray of uint64, shape (n,)
+            Row keys.
+        table : pyarrow.Table
+            The columns that the pipeline reads.
+        truth : ndarray, shape (n,), optional
+            Codes of classes, or values; none for clusters.
+        said : ndarray, shape (n,) or (n, classes), optional
+            Probability of the second class, of each class, or predictions.
+        weight : ndarray of float, shape (n,), optional
+            Row weights; 1 when left out.
+        threshold : float, optional
+            Of two classes the second is predicted when its probability is at least this.
+        """
+        self.raw.update(keys, table)
+        if truth is None or said is None:
+            return
+        picked = self.scores.picks(keys)
+        truth, said = truth[picked], said[picked]
+        columns = [truth, np.ones(len(picked)) if weight is None else weight[picked]]
+        if said.ndim == 2:
+            columns += [said[np.arange(len(said)), truth], said.argmax(axis=1)]
+        elif self.task == "classification":
+            columns += [said, said >= threshold]
+        else:
+            columns.append(said)
+        values = np.column_stack([np.asarray(column, dtype=np.float64) for column in columns])
+        self.scores.update(keys[picked], values)
+
+    def merge(self, other: Self) -> Self:
+        """Return what is kept of both sets of rows."""
+        merged = type(self)(self.task)
+        merged.scores, merged.raw = self.scores.merge(other.scores), self.raw.merge(other.raw)
+        return merged
+
+    def result(self) -> dict[str, NDArray[Any]]:
+        """Return ``key`` and the `columns` of the scored rows, each of shape (held,)."""
+        columns = zip(self.columns, self.scores.values.T, strict=True)
+        return {"key": self.scores.keys, **{name: np.ascontiguousarray(values) for name, values in columns}}
+
+    def state(self) -> dict[str, Any]:
+        """Everything held, as a JSON document."""
+        return {"task": self.task, "scores": self.scores.state(), "raw": self.raw.state()}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Self:
+        """Rebuild from `state`."""
+        read = cls(state["task"])
+        read.scores = RowSample.from_state(state["scores"])
+        read.raw = RawRows.from_state(state["raw"])
+        return read
+
+
+def _plain(table: pa.Table) -> pa.Table:
+    """Return a table without dictionaries, which differ from chunk to chunk."""
+    for place, field in enumerate(table.schema):
+        if pa.types.is_dictionary(field.type):
+            table = table.set_column(place, field.name, table.column(place).cast(field.type.value_type))
+    return table.replace_schema_metadata(None).combine_chunks()
