@@ -168,7 +168,7 @@ def make_plan(
     summaries = summary_memory(profiled, len(columns), classes, workers=workers, threads=threads)
     largest = max(every, key=lambda each: each.largest)
     most = largest.largest_at
-    if summaries > threads * COPIES_OF_A_CHUNK * largest.largest:
+    if summaries > max(threads * COPIES_OF_A_CHUNK * largest.largest, projected // 4):
         most = f"most of it for the summaries of {len(columns):,} columns, {summaries / MIB:,.0f} MiB"
     cached = trained.rows * row_bytes if cache and len(epochs) > 1 else 0
     kept = [] if not cached else [_cache_note(cached, cache)]
