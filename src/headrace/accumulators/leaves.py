@@ -196,10 +196,10 @@ def _counted(kind: Kind, array: pa.Array, groups: Groups, nulls: list[int]) -> l
         codes = codes.astype(np.int64)  # the difference of two int8 may not be one
     codes = (codes - dtype(low) if dtype == np.uint64 else codes - low).astype(np.int64, copy=False)
     found = []
-    for (present, counts), absent in zip(groups.tally(codes, width), nulls, strict=True):
-        if absent:  # they were counted as the lowest value
-            counts = counts - absent * (present == 0)  # noqa: PLW2901 - the loop's own array
-            present, counts = present[counts > 0], counts[counts > 0]  # noqa: PLW2901 - as above
+    for (tallied, tally), absent in zip(groups.tally(codes, width), nulls, strict=True):
+        # Missing values were counted as the lowest one.
+        less = tally - absent * (tallied == 0) if absent else tally
+        present, counts = (tallied[less > 0], less[less > 0]) if absent else (tallied, tally)
         if not len(present):
             found.append(replace(ColumnSummary.empty(kind), rows=absent, nulls=absent))
             continue

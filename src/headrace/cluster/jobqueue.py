@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -64,13 +65,13 @@ class QueuedWorkers(ScaledWorkers):
         return self.interface == "lo" or (self.host is not None and is_loopback(self.host))
 
     @property
+    @abstractmethod
     def system(self) -> str:
         """Which queue it is."""
-        raise NotImplementedError
 
+    @abstractmethod
     def arguments(self) -> dict[str, Any]:
         """Give what the class of this queue is called with besides."""
-        raise NotImplementedError
 
     @contextmanager
     def deploy(self, security: Security | None) -> Iterator[Any]:
