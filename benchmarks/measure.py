@@ -62,11 +62,12 @@ def measure(name, data, *, workers, limit, needs=""):
     needs : str
         Package without which it is not tried.
     """
-    if needs and not _installed(needs):
+    python = _interpreter(ALTERNATIVES / f"{name}.py")
+    if python is None or (needs and not _installed(needs)):
         return Measured(name, "not installed")
     documents, walls, peak = [], [], 0
     while len(documents) < REPEATS and sum(walls) < ENOUGH:
-        once = _run([str(ALTERNATIVES / f"{name}.py"), str(data), "--workers", str(workers)], limit)
+        once = _run([python, str(ALTERNATIVES / f"{name}.py"), str(data), "--workers", str(workers)], limit)
         if isinstance(once, Measured):
             return Measured(name, once.status, wall=once.wall, peak=once.peak, error=once.error)
         document, wall, high = once
@@ -83,6 +84,22 @@ def measure(name, data, *, workers, limit, needs=""):
         len(documents),
         documents[-1],
     )
+
+
+def _interpreter(script):
+    """Return the Python that runs an alternative; None when its own environment cannot be made.
+
+    One that cannot share the packages of headrace names its own in a ``# /// script`` header (PEP 723), of which uv
+    makes an environment that is kept.
+    """
+    if not script.read_text().startswith("# /// script"):
+        return sys.executable
+    uv = Path(sys.executable).with_name("uv")
+    made = subprocess.run([uv, "sync", "--quiet", "--script", script], capture_output=True, check=False)
+    if made.returncode:
+        return None
+    find = [uv, "python", "find", "--script", script]
+    return subprocess.run(find, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def _installed(package):
@@ -104,7 +121,7 @@ def _run(command, limit):
     }
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         started = time.perf_counter()
-        process = psutil.Popen([sys.executable, *command], stdout=out, stderr=err, env=environment)
+        process = psutil.Popen(command, stdout=out, stderr=err, env=environment)
         peak = 0
         while process.poll() is None:
             peak = max(peak, _resident(process))

@@ -53,7 +53,7 @@ def main():
         ("profile_headrace", given.rows, given.workers, ""),
         ("profile_duckdb", given.rows, given.workers, "duckdb"),
         ("page_headrace", given.rows, given.workers, ""),
-        ("page_ydata", given.rows, given.workers, "ydata_profiling"),
+        ("page_ydata", given.rows, given.workers, ""),
         ("fit_headrace", few, given.workers, ""),
         ("fit_headrace", given.rows, 1, ""),
         ("fit_headrace", given.rows, given.workers, ""),

@@ -119,8 +119,19 @@ def page(document):
             figures = (f"{result['asked_rows']:,}", reason.replace("|", "/"), "", "", "", "")
         lines.append(f"| {title} | {' | '.join(figures)} |")
     versions = {}
+    pages = []
     for result in document["results"]:
-        versions.update((result["document"] or {}).get("versions", {}))
+        said = result["document"] or {}
+        if "page_bytes" in said:  # its versions stand beside it: an environment of its own may hold others
+            pages.append((result, said))
+        else:
+            versions.update(said.get("versions", {}))
+    if pages:
+        lines += ["", "Sizes of the pages:", ""]
+    lines += [
+        f"- {TITLES[result['name']]}: {said['page_bytes'] / MIB:.2f} MiB of {result['rows']:,} rows ({_listed(said['versions'])})"
+        for result, said in pages
+    ]
     lines += [
         "",
         "headrace run: seconds of the stages profile, prepare and train (one epoch of logistic SGD, scored on a validation",
@@ -128,10 +139,14 @@ def page(document):
         "would need more memory than there is, and are compared by rows a second.",
         "",
         f"Machine: {machine['cores']} cores ({machine['processor']}), {machine['memory_bytes'] / 2**30:.0f} GiB, {machine['system']}.",
-        f"Python {machine['python']}, {', '.join(f'{name} {number}' for name, number in sorted(versions.items()))}.",
+        f"Python {machine['python']}, {_listed(versions)}.",
         "",
     ]
     return "\n".join(lines)
+
+
+def _listed(versions):
+    return ", ".join(f"{name} {number}" for name, number in sorted(versions.items()))
 
 
 def _times(result, largest):

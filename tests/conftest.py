@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+from tests.browser import browser
 from tests.servers import gcs, gcs_server, s3, s3_server
 
 from headrace.cluster.config import ClusterFile
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 # One thread in BLAS, as on workers: read by the libraries when they are loaded.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-__all__ = ["gcs", "gcs_server", "s3", "s3_server"]  # fixtures of another module
+__all__ = ["browser", "gcs", "gcs_server", "s3", "s3_server"]  # fixtures of other modules
 
 # `make test` draws the same examples each time, so that a change is judged by what it changed; `make test-all` draws
 # new ones.

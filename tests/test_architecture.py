@@ -42,6 +42,7 @@ TESTED_THROUGH = {
     "cluster/detached.py": "cluster/test_standing.py",
     "cluster/joining.py": "cluster/test_address.py",
     "cluster/workers.py": "cluster/test_config.py",
+    "data/durations.py": "data/test_history.py",
     "data/features.py": "test_docs.py",
     "data/files.py": "data/test_dataset.py",
     "data/filters.py": "test_where.py",
@@ -82,6 +83,7 @@ TESTED_THROUGH = {
     "preparation/rules.py": "preparation/test_curves.py",
     "preparation/steps.py": "preparation/test_curves.py",
     "preparation/witness.py": "preparation/test_fitted.py",
+    "preparing.py": "preparation/test_runs_prepared.py",
     "problem.py": "test_workflow.py",
     "profiling/comparison.py": "report/test_comparison.py",
     "profiling/components.py": "profiling/test_exploration.py",
@@ -122,6 +124,7 @@ TESTED_THROUGH = {
     "serving/page.py": "serving/test_page_in_browser.py",
     "stages.py": "test_runs.py",
     "training/exact_rows.py": "training/test_exact.py",
+    "training/lastfit.py": "training/test_folds.py",
     "training/leaderboard.py": "training/test_folds.py",
     "training/validation.py": "training/test_folds.py",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.data.dataset import Dataset
+from headrace.data.history import ForwardFill, History, Lags
+from headrace.engine.past import without_past
 from headrace.engine.source import source_of
 
 if TYPE_CHECKING:
@@ -55,5 +58,20 @@ def test_a_chunk_read_directly_is_its_partition_of_the_dask_dataframe(
     for direct, frame in zip(source.parts, source.frame_parts(), strict=True):
         expected = frame.read()
         got = direct.read()
+        assert got.schema.equals(expected.schema)
+        assert got.equals(expected)
+
+
+def test_what_is_made_from_the_rows_before_is_the_same_in_a_dask_dataframe(place: Path) -> None:
+    directory = place / "ordered"
+    directory.mkdir()
+    pq.write_table(table_of(50, 1).sort_by("when"), directory / "0.parquet")
+    dataset = Dataset(str(directory))
+    steps = (Lags(kind="lags", column="x", by=("word",)), ForwardFill(kind="fill", column="word"))
+    history = History("when", steps)
+    source = source_of(dataset, ["word", "n", *history.names], history=history)
+    source = replace(source, past=without_past(history, dataset))
+    for direct, frame in zip(source.parts, source.frame_parts(), strict=True):
+        got, expected = direct.read(), frame.read()
         assert got.schema.equals(expected.schema)
         assert got.equals(expected)

@@ -202,7 +202,9 @@ def test_nothing_known_means_anything_is_possible(tree: Filter) -> None:
         ("age == name", r"data\.where: compares two columns; compare a column with a value"),
         ("age in []", r"data\.where: an empty list holds no row"),
         ("age > 99", r"data\.where: no row can fulfil it, as the footers of the files tell; widen"),
-        ("__import__('os')", r"data\.where: 'and', 'or' or the end was expected in place of"),
+        ("__import__('os')", r"data\.where: there is no function '__import__'"),
+        ("len(name) > 3", r"data\.where: compares what is computed; compare a column with a value"),
+        ('name like "a%"', r"data\.where: computes; compare a column with a value"),
         ("(" * 5000 + "age > 1", r"data\.where: is nested deeper than 50 levels"),
     ],
 )
@@ -254,6 +256,7 @@ def test_the_language_is_read_as_it_is_written() -> None:
         (And((Not(Comparison("a", "==", 1)), Comparison("b c", "!=", "x"))), Not(Missing("c")))
     )
     assert parse_filter("5 < x") == Comparison("x", ">", 5)
+    assert parse_filter("x between -1 and 2") == parse_filter("-1 <= x <= 2")
     for a, b in itertools.pairwise(["x in (1, 2)", "x in [1,2]"]):
         assert parse_filter(a) == parse_filter(b)
 

@@ -10,7 +10,10 @@ import numpy as np
 
 from headrace.data.reading import last_kept, last_read
 from headrace.engine.order import PARTS
+from headrace.engine.past import without_past
 from headrace.opening import preparation_finders, read_target
+from headrace.preparation.latent import LATENT
+from headrace.preparing import token_pass
 from headrace.profiling.profile import profile_table
 from headrace.profiling.survey import Survey, look
 from headrace.selecting import Selector
@@ -38,6 +41,8 @@ class Rates:
     decode: float
     """To read and decode it, in the columns of the profile."""
     profile: float
+    weigh: float
+    """To weigh tokens and measure their products, where the preparation has a pass of its own."""
     prepare: float
     learn: float
     """By all candidates together."""
@@ -53,12 +58,26 @@ class Rates:
         slots = plan.workers * plan.threads
         prepared = self.decode + self.prepare
         seconds = {
+            "history": self.decode / slots,
             "profile": (self.decode + self.profile) / slots,
+            "prepare": (self.decode + self.weigh) / slots,
             "epoch": max((prepared + self.learn) / slots, self.slowest),
             "test": prepared / slots,
         }
+        # Several passes that profile some of the columns share the time.
+        profiles = max(1, sum(each.name.startswith("profile ") for each in plan.passes))
+        seconds |= {
+            each.name: seconds["profile"] / profiles
+            for each in plan.passes
+            if each.name.startswith("profile ")
+        }
+        # What is fitted outright takes hardly more than its rows take to be prepared.
         passes = [
-            replace(each, seconds=each.rows * seconds["epoch" if "epoch" in each.name else each.name])
+            replace(
+                each,
+                seconds=each.rows
+                * seconds.get("epoch" if "epoch" in each.name else each.name, prepared / slots),
+            )
             for each in plan.passes
         ]
         return replace(plan, passes=tuple(passes))
@@ -88,6 +107,7 @@ def calibrate(workflow: WorkflowFile, opened: Opened) -> Rates:
     rows = max(1, table.num_rows)
     # Few rows are not dealt to folds: one preparation and one fold are timed, and the others count as much.
     folds = len(opened.splitter.folds.folds) if opened.splitter.folds else 1
+    copies = 1 if getattr(workflow.validation, "shared_preparation", False) else folds
     splitter = replace(opened.splitter, folds=None, validation=opened.splitter.validation or 1 / (folds + 1))
     opened = replace(opened, splitter=splitter)
     parts = splitter.parts(table, chunk)
@@ -95,7 +115,13 @@ def calibrate(workflow: WorkflowFile, opened: Opened) -> Rates:
     findings = look(table, chunk, preparation_finders(workflow, opened))
     profiled = clock.lap()
     target = read_target(workflow, opened, Survey(profiles).whole, profiles["train"])
-    maker = Selector(workflow, opened, profiles, target, findings=findings).maker([workflow.prepare])
+    selector = Selector(workflow, opened, profiles, target, findings=findings)
+    asked = token_pass(selector)
+    clock.lap()
+    if asked is not None:
+        selector.findings = {**findings, LATENT: asked(table, chunk)}
+    weighed = clock.lap()
+    maker = selector.maker([workflow.prepare])
     clock.lap()
     block = maker.for_epoch(1)(table, chunk)
     prepared = clock.lap()
@@ -110,7 +136,8 @@ def calibrate(workflow: WorkflowFile, opened: Opened) -> Rates:
     return Rates(
         decode=decode,
         profile=profiled / rows,
-        prepare=prepared / rows * (1 if getattr(workflow.validation, "shared_preparation", False) else folds),
+        weigh=weighed / rows * (folds + 1 if copies > 1 else 1),
+        prepare=prepared / rows * copies,
         learn=folds * sum(seconds) / rows,
         slowest=max(seconds, default=0.0) / rows,
     )
@@ -129,6 +156,8 @@ class _Clock:
 def _sample(opened: Opened, clock: _Clock) -> tuple[pa.Table, Chunk, float]:
     """Read a chunk in the middle of those that train, and the seconds a row that it took."""
     source, training = opened.profiled, opened.trained.chunks
+    if source.history is not None:  # what came before changes values, not the time that they take
+        source = replace(source, past=without_past(source.history, source.dataset))
     index = source.chunks.index(training[len(training) // 2])
     chunk = source.chunks[index]
     clock.lap()

@@ -55,11 +55,12 @@ def profile(
     InputError
         When `time` is not a column of dates or timestamps.
     """
+    from headrace.profiling.provenance import read_provenance
     from headrace.report.shown import ShownProfile
 
     data = _dataset(data, cluster, where)
     found, exploration = explore(data, target, time=time, cluster=cluster, subscribers=subscribers)
-    return ShownProfile.of(found, exploration, data.url)
+    return ShownProfile.of(found, exploration, data.url, read_provenance(data.url))
 
 
 def survey(

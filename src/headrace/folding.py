@@ -7,20 +7,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from headrace.engine.folds import ColumnFolds, GroupFolds, RowFolds, StratifiedFolds, TimeFolds
+from headrace.engine.folds import (
+    ColumnFolds,
+    GroupFolds,
+    RowFolds,
+    StratifiedFolds,
+    TimeFolds,
+    time_length,
+)
 from headrace.errors import WorkflowError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import timedelta
 
     from headrace.data.dataset import Chunk
     from headrace.engine.folds import Folds
     from headrace.engine.source import Source
     from headrace.training.validation import Timed
     from headrace.workflow import WorkflowFile
-
-_MICROSECONDS = {"s": 1_000_000, "ms": 1_000, "us": 1}
 
 
 def folds_of(workflow: WorkflowFile, whole: Source, training: Sequence[Chunk], *, made: bool) -> Folds | None:
@@ -101,8 +105,8 @@ def _timed(
             where=where,
             mend=mend,
         )
-    window = None if said.window is None else _length(said.window, kind)
-    return TimeFolds(column, starts, _length(said.gap, kind), window)
+    window = None if said.window is None else time_length(said.window, kind)
+    return TimeFolds(column, starts, time_length(said.gap, kind), window)
 
 
 def borders(groups: Sequence[tuple[int, int, int]], folds: int, *, end: int | None = None) -> tuple[int, ...]:
@@ -150,12 +154,3 @@ def _number(moment: Any, kind: pa.DataType) -> int:
         return int(moment)
     value = pa.scalar(moment).cast(kind)
     return int(value.cast(pa.int32() if pa.types.is_date32(kind) else pa.int64()).as_py())
-
-
-def _length(span: timedelta, kind: pa.DataType) -> int:
-    """Turn a length of time into the unit of the column, rounded up."""
-    microseconds = round(span.total_seconds() * 1e6)
-    if pa.types.is_date32(kind):
-        return -(-microseconds // 86_400_000_000)
-    unit = "ms" if pa.types.is_date64(kind) else kind.unit
-    return microseconds * 1000 if unit == "ns" else -(-microseconds // _MICROSECONDS[unit])

@@ -5,31 +5,37 @@ from __future__ import annotations
 import difflib
 import math
 from dataclasses import dataclass
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from headrace.data.dataset import Dataset
-from headrace.engine.plan import STORED_BYTES, Reads, make_plan
+from headrace.data.embeddings import made_bytes, made_names
+from headrace.data.history import require_history
+from headrace.engine.embedding import find_embeddings
+from headrace.engine.past import require_order
+from headrace.engine.plan import PARTS_OF_SPLIT, STORED_BYTES, validation_limit
 from headrace.engine.source import source_of
 from headrace.engine.splits import Splitter
 from headrace.errors import DataError, WorkflowError
 from headrace.folding import folds_of
 from headrace.preparation.needs import finders_of
-from headrace.profiling.findings import columns_looked_at
+from headrace.profiling.exploration import finders_for
+from headrace.profiling.findings import check_finders, columns_looked_at
+from headrace.profiling.slabs import cut_slabs, kept_detail, stored_detail
 from headrace.training.blocks import Target
-from headrace.training.routes import passes_of
-from headrace.training.search import most_preparations, rounds_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from headrace.accumulators.detail import Detail
     from headrace.data.dataset import Chunk
-    from headrace.engine.plan import Plan
     from headrace.engine.source import Source
     from headrace.preparation.needs import PreparationFinder
+    from headrace.profiling.explorers import Explorers
     from headrace.profiling.profile import Profile
+    from headrace.profiling.slabs import Slab
+    from headrace.profiling.survey import Finder
     from headrace.workflow import WorkflowFile
 
 
@@ -48,6 +54,17 @@ class Opened:
     trained: Source
     tested: Source
     splitter: Splitter
+    slabs: tuple[Slab, ...]
+    """The columns that are profiled: in one slab, but for very wide tables."""
+    detail: Detail
+    """What is kept of a column of several slabs."""
+    looked_back: Source | None = None
+    """What is read to know what came before each chunk; None when nothing is made from the rows before."""
+
+    @property
+    def stored(self) -> Detail:
+        """What of a column is stored."""
+        return stored_detail(self.slabs, self.detail)
 
 
 def open_data(workflow: WorkflowFile, memory: int) -> Opened:
@@ -71,8 +88,19 @@ def open_data(workflow: WorkflowFile, memory: int) -> Opened:
     dataset = Dataset(data.url, memory=memory, where=data.where)
     raw = dataset.schema.names
     function = workflow.features.function if workflow.features else None
+    history = data.looked_back
+    if history is not None:
+        _require(raw, {"data.time": [history.time]})
+        require_history(history, dataset.schema)
+        if data.where is None:  # of the rows that are kept, footers tell nothing
+            require_order(dataset, history.time)
+        raw = [*raw, *history.names]
+    embeddings = find_embeddings(data.embeddings, dataset.schema, raw)
+    if embeddings:
+        raw = [*raw, *made_names(embeddings)]
+        dataset = dataset.widened(made_bytes(embeddings))
     # A feature function may use any column; what it drops or makes is known from its result on a few rows.
-    whole = source_of(dataset, raw, features=function)
+    whole = source_of(dataset, raw, features=function, history=history, embeddings=embeddings)
     names = whole.schema.names
     target = workflow.problem.target
     _require(names, {"problem.target": [target], "data.time": [data.time], "data.weight": [data.weight]})
@@ -123,60 +151,62 @@ def open_data(workflow: WorkflowFile, memory: int) -> Opened:
     tested = _ordered(names, {*used, *evaluate.slices})
 
     def reading(columns: list[str], chunks: Sequence[Chunk]) -> Source:
-        return whole if function else source_of(dataset, columns, chunks=chunks)
+        if function:
+            return whole
+        return source_of(dataset, columns, chunks=chunks, history=history, embeddings=embeddings)
 
+    source = reading(profiled, dataset.chunks)
+    groups = parts_of(splitter) * classes_of(workflow)
+    told_apart = [*_given(target), *splitter.columns]
     return Opened(
         dataset=dataset,
         features=features,
-        profiled=reading(profiled, dataset.chunks),
+        profiled=source,
         trained=reading(_ordered(names, set(used)), training),
         tested=reading(tested, testing),
         splitter=splitter,
+        slabs=cut_slabs(source, told_apart, groups=groups, chunked=splitter.folds is not None),
+        detail=kept_detail(len(profiled), groups=groups, memory=memory),
+        looked_back=None if history is None else source_of(dataset, history.inputs),
     )
 
 
-def plan_run(
-    workflow: WorkflowFile,
-    opened: Opened,
-    more: Sequence[int] = (),
-    *,
-    workers: int,
-    threads: int,
-    memory_budget: int,
-    cache: int = 0,
-) -> Plan:
-    """Plan the passes of a run from the footers: what each reads, and the memory that a worker needs for it."""
-    dataset, splitter = opened.dataset, opened.splitter
-    read = opened.profiled.schema.names
-    rounds = [""]
-    if workflow.search is not None:
-        rounds = [each.name for each in rounds_of(workflow.search, workflow.models, more)]
-    folded = len(splitter.folds.folds) if splitter.folds else 1
-    passes = passes_of(workflow.models, workflow.train.epochs, folded)
-    epochs = [f"{each}{name}" for each in rounds for name in passes]
-    copies = 1
-    if splitter.folds is not None:
-        epochs += [f"final {name}" for name in passes]
-        # Of shared rows there is one copy, and each thread takes those of one fold out of it.
-        copies = 2 if getattr(workflow.validation, "shared_preparation", False) else len(splitter.folds.folds)
-    if workflow.search is not None:
-        copies *= most_preparations(workflow.search, workflow.models)
-    return make_plan(
-        _reads(dataset, opened.profiled),
-        _reads(dataset, opened.trained, share=1.0 - splitter.test),
-        _reads(dataset, opened.tested, share=splitter.test if splitter.time is None else 1.0),
-        read,
-        row_bytes=_row_bytes(opened),
-        epochs=epochs,
-        copies=copies,
-        # how many classes there are is known from the profile only
-        classes=2 if workflow.problem.task == "classification" else 1,
-        cache=cache,
-        workers=workers,
-        threads=threads,
-        memory_budget=memory_budget,
-        notes=[*dataset.notes, *_preparation_costs(workflow, opened)],
+def judged_rows(opened: Opened) -> int:
+    """Say how many validation rows may be held, by their width and the memory that chunks are cut for."""
+    return validation_limit(row_bytes(opened), opened.dataset.memory)
+
+
+def row_bytes(opened: Opened) -> int:
+    """Bytes of a prepared row: an entry a column, more of times, one more where a value is missing; target and weight."""
+    entries = 2.0
+    for name in opened.features:
+        known = opened.dataset.columns.get(name)
+        if known is None:  # made by a feature function
+            entries += 2
+        elif _tells_time(known.type):
+            entries += TIME_PARTS
+        else:
+            entries += 2 if known.nulls is None else 1 + known.nulls / max(1, opened.dataset.rows)
+    return math.ceil(entries * STORED_BYTES)
+
+
+def finders_of_run(workflow: WorkflowFile, opened: Opened) -> tuple[tuple[Finder, ...], Explorers]:
+    """Name all that is looked for beside the profile, and of it what is for the report."""
+    schema, dataset = opened.profiled.schema, opened.dataset
+    filtered = any(chunk.where is not None for chunk in dataset.chunks)
+    explorers = finders_for(
+        schema,
+        rows=None if filtered else dataset.rows,
+        target=workflow.problem.target,
+        time=workflow.data.time,
+        splitter=opened.splitter,
     )
+    finders = (
+        *check_finders(workflow.checks, schema, opened.splitter, rows=dataset.rows),
+        *preparation_finders(workflow, opened),
+        *explorers,
+    )
+    return finders, explorers
 
 
 def preparation_finders(workflow: WorkflowFile, opened: Opened) -> tuple[PreparationFinder, ...]:
@@ -191,47 +221,16 @@ def preparation_finders(workflow: WorkflowFile, opened: Opened) -> tuple[Prepara
     )
 
 
-def _preparation_costs(workflow: WorkflowFile, opened: Opened) -> list[str]:
-    """Say what the preparation costs beside the profile, from which all else of it follows."""
-    whys = [finder.why for finder in preparation_finders(workflow, opened)]
-    if not whys:
-        return []
-    return [f"the preparation takes no pass of its own; it adds to that of the profile: {'; '.join(whys)}"]
+def classes_of(workflow: WorkflowFile) -> int:
+    """Guess how many classes a column is summed up for: how many there are is known from the profile only."""
+    return 2 if workflow.problem.task == "classification" else 1
 
 
-def _reads(dataset: Dataset, source: Source, *, share: float = 0.0) -> Reads:
-    """Sum up what a source reads; `share` of the rows of each chunk is prepared."""
-    # A feature function is given every column, and makes others.
-    names = [name for name in source.schema.names if name in dataset.columns]
-    columns = dataset.schema.names if len(names) < len(source.schema.names) else names
-    size, chunk = max(
-        ((dataset.column_memory(columns, chunk), chunk) for chunk in source.chunks), key=itemgetter(0)
-    )
-    first, last = chunk.pieces[0], chunk.pieces[-1]
-    until = f" to {last.path} row group {last.row_groups[-1]}" if len(chunk.pieces) > 1 else ""
-    return Reads(
-        chunks=len(source.chunks),
-        rows=source.rows,
-        bytes=source.bytes,
-        largest=size,
-        largest_at=f"most of it for {size / (1 << 20):,.0f} MiB decoded from {first.path} row group "
-        f"{first.row_groups[0]}{until}",
-        most_rows=math.ceil(share * max(each.rows for each in source.chunks)),
-    )
-
-
-def _row_bytes(opened: Opened) -> int:
-    """Bytes of a prepared row: an entry a column, more of times, one more where a value is missing; target and weight."""
-    entries = 2.0
-    for name in opened.features:
-        known = opened.dataset.columns.get(name)
-        if known is None:  # made by a feature function
-            entries += 2
-        elif _tells_time(known.type):
-            entries += TIME_PARTS
-        else:
-            entries += 2 if known.nulls is None else 1 + known.nulls / max(1, opened.dataset.rows)
-    return math.ceil(entries * STORED_BYTES)
+def parts_of(splitter: Splitter) -> int:
+    """Count the parts, or in all repeats the cells, that a column is summed up for."""
+    if splitter.folds is None:
+        return PARTS_OF_SPLIT
+    return splitter.folds.repeats * (len(splitter.folds.names) + 1)
 
 
 def read_target(workflow: WorkflowFile, opened: Opened, whole: Profile, training: Profile) -> Target:
@@ -269,7 +268,7 @@ def read_target(workflow: WorkflowFile, opened: Opened, whole: Profile, training
     elif wanted is not None:
         _require([str(label) for label in labels], {"train.class_weight": wanted}, what="class")
         weights = tuple(wanted.get(str(label), 1.0) for label in labels)
-    return Target(name, tuple(labels), weights, workflow.data.weight)
+    return Target(name, tuple(labels), weights, workflow.data.weight, negatives=workflow.train.negatives)
 
 
 def _label(key: str, kind: pa.DataType) -> Any:

@@ -18,13 +18,14 @@ from headrace.data.storage import (
     remove_tree,
     write_bytes,
     write_json,
+    write_pieces,
 )
 from headrace.engine.events import StageStarted
 from headrace.engine.ledger import BEGUN, CLOSED, first_record, holds_records, read_facts
 from headrace.errors import InputError, StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from headrace.engine.events import Event, Subscriber
 
@@ -228,6 +229,10 @@ class RunDirectory:
         """Write a JSON document of the run."""
         self.documents[name] = document
         write_json(join(self.url, f"{name}.json"), document)
+
+    def write_pieces(self, name: str, pieces: Iterable[bytes]) -> None:
+        """Write a JSON document of the run that is too large to be held, from pieces of its text."""
+        write_pieces(join(self.url, f"{name}.json"), pieces)
 
     @contextmanager
     def stage(self, name: str, detail: str = "") -> Iterator[None]:

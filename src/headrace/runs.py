@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from headrace.data.embeddings import WHERE as EMBEDDINGS
 from headrace.data.storage import read_bytes
+from headrace.decision import check_decision, decide
 from headrace.engine.cache import ArrayCache
 from headrace.engine.events import Note
 from headrace.engine.lease import Lease
@@ -16,15 +18,19 @@ from headrace.engine.ledger import BEGUN, CLOSED, Ledger
 from headrace.engine.passes import Reader
 from headrace.errors import HeadraceError, InputError, RunError, StorageError
 from headrace.evaluation.testing import assess
-from headrace.opening import Opened, open_data, plan_run, read_target
+from headrace.opening import Opened, open_data, read_target
+from headrace.planning import plan_run
+from headrace.preparing import learn_products
 from headrace.profiling.folds import training_profile
 from headrace.profiling.profile import compact
+from headrace.profiling.writing import profile_lines
 from headrace.rundir import RunDirectory, new_directory
 from headrace.selecting import Selector, check_candidates, finish, select
 from headrace.stages import (
     check,
     judge,
     look,
+    look_back,
     measured,
     note,
     package,
@@ -198,6 +204,12 @@ class Workflow:
                     where=opened.dataset.url,
                     mend="put them back, or begin a new run",
                 )
+            if _embedded(opened) != directory.record["data"].get("embeddings", []):
+                raise InputError(
+                    "the language models are not those that the run began with",
+                    where=EMBEDDINGS,
+                    mend="put them back, or begin a new run",
+                )
             if len(opened.dataset.chunks) != directory.record.get("chunks", len(opened.dataset.chunks)):
                 raise InputError(
                     f"the data are cut into {len(opened.dataset.chunks)} chunks, and the run began with "
@@ -239,7 +251,11 @@ class Workflow:
             "name": self.options.problem.name,
             "rows": opened.dataset.rows,
             "chunks": len(opened.dataset.chunks),
-            "data": {"url": opened.dataset.url, "fingerprint": opened.dataset.fingerprint},
+            "data": {
+                "url": opened.dataset.url,
+                "fingerprint": opened.dataset.fingerprint,
+                "embeddings": _embedded(opened),
+            },
             "seed": self.options.seed,
             "chunk_memory": opened.dataset.memory,
             "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
@@ -265,16 +281,19 @@ def spine(
     """
     task = workflow.problem.task
     with run.stage("profile", f"{opened.dataset.rows:,} rows"):
+        opened = look_back(opened, reader)
         survey = look(workflow, opened, reader, run)
         profiles, whole = survey.profiles, survey.whole
         learnable = training_profile(profiles, opened.splitter)
         run.products["profile"] = learnable
-        run.write("profile", compact(whole).to_dict())
+        run.write_pieces("profile", profile_lines(compact(whole, opened.stored)))
     with run.stage("checks"):
         check(workflow, opened, survey, whole, run)
     with run.stage("prepare"):
         target = read_target(workflow, opened, whole, learnable)
+        check_decision(workflow, target)
         selector = Selector(workflow, opened, profiles, target, cache, survey.findings)
+        learn_products(selector, reader)
         preparation = selector.fit(workflow.prepare)
         run.products["preparation"] = preparation
         note(run, [*opened.dataset.notes, *preparation.notes])
@@ -283,14 +302,13 @@ def spine(
         training = select(selector, reader, run)
     with run.stage("final fit"):
         training, preparation, maker = finish(selector, training, reader, run)
+        training, maker, judged_by = decide(workflow, training, maker, run)
         run.products["preparation"] = preparation
     with run.stage("evaluate"):
         models = {"best": training.best.estimator, BASELINE: baseline(learnable, target)}
         known = {name: model for name, model in models.items() if model is not None}
         name = f"{run.again}test"
-        tested = assess(
-            reader, opened.tested, maker, known, workflow.evaluate, task=task, kept="best", name=name
-        )
+        tested = assess(reader, opened.tested, maker, known, judged_by, task=task, kept="best", name=name)
     with run.stage("package"):
         passed = judge(workflow, training, tested.assessments, run)
         manifest = package(
@@ -315,10 +333,19 @@ def _ended(directory: RunDirectory) -> RunResult:
 
 
 def kept_blocks(workflow: WorkflowFile, cluster: Workers) -> ArrayCache | None:
-    """Say where prepared blocks are kept: nowhere when they would be used once, or depend on a user's code."""
-    if workflow.train.epochs == 1 or workflow.features is not None or cluster.disk == 0:
+    """Say where prepared blocks are kept: nowhere when they would be used once, or depend on more than their chunk.
+
+    That is a user's code, or the rows before.
+    """
+    depends = workflow.features is not None or workflow.data.history
+    if workflow.train.epochs == 1 or depends or cluster.disk == 0:
         return None
     return ArrayCache(cluster.block_directory, cluster.disk)
+
+
+def _embedded(opened: Opened) -> list[dict[str, Any]]:
+    """Say what language models make of texts, and which ones these are."""
+    return [each.to_dict() for each in opened.profiled.embeddings]
 
 
 def _require_search(workflow: WorkflowFile, place: str) -> None:

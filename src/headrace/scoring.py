@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from headrace.data.dataset import Dataset
+from headrace.data.embeddings import made_bytes, made_names
+from headrace.data.history import require_history
 from headrace.data.storage import exists, is_local, join, list_names, open_filesystem, read_json, write_json
+from headrace.engine.embedding import load_encoder
 from headrace.engine.events import Note
 from headrace.engine.lease import Lease
 from headrace.engine.ledger import BEGUN, CLOSED, Ledger
 from headrace.engine.passes import Reader
+from headrace.engine.past import gather_past, require_order
 from headrace.engine.source import source_of
 from headrace.errors import InputError
 from headrace.packaging.inputs import to_table
@@ -24,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from headrace.cluster.workers import Workers
+    from headrace.data.embeddings import Embedding
+    from headrace.data.history import History
     from headrace.engine.events import Subscriber
     from headrace.packaging.signature import Signature
     from headrace.profiling.survey import Survey
@@ -96,6 +103,9 @@ def score(
     manifest_sha256 = sha256(package.contents[MANIFEST])
     begun = _begun(output, resume=resume)
     dataset = Dataset(data, memory=begun.get("memory") or (cluster or default_cluster()).memory_bytes)
+    signature = package.manifest.signature
+    history, embeddings = _history(signature, dataset), _embeddings(signature, dataset)
+    dataset = dataset.widened(made_bytes(embeddings)) if embeddings else dataset
     guard = guard or GuardOptions(missing="reject")
     job = {
         "model": {"version": version, "manifest_sha256": manifest_sha256},
@@ -106,8 +116,13 @@ def score(
         "memory": dataset.memory,
     }
     _require_same(begun, job, output)
-    signature = package.manifest.signature
-    source = source_of(dataset, _read(signature, dataset, columns), features=signature.features_function)
+    source = source_of(
+        dataset,
+        _read(signature, dataset, columns, history, embeddings),
+        features=signature.features_function,
+        history=history,
+        embeddings=embeddings,
+    )
     for name in columns:
         if name in output_names(signature):
             raise InputError(f"cannot be kept, for scoring adds a column {name!r}", where="--columns")
@@ -126,7 +141,11 @@ def score(
             for tell in subscribers:
                 tell(Note(line))
         with (cluster or default_cluster(dataset.bytes)).connect() as client:
-            survey = score_source(Reader(client, subscribers, ledger), source, scorer)
+            reader = Reader(client, subscribers, ledger)
+            if source.history is not None:
+                looked_back = source_of(dataset, source.history.inputs)
+                source = replace(source, past=gather_past(reader, looked_back, source.history))
+            survey = score_source(reader, source, scorer)
         lease.check()
         manifest = _publish(output, job, survey)
         ledger.append(CLOSED, {})
@@ -173,13 +192,52 @@ def _require_same(begun: dict[str, Any], job: dict[str, Any], output: str) -> No
             )
 
 
-def _read(signature: Signature, dataset: Dataset, columns: Sequence[str]) -> list[str]:
+def _history(signature: Signature, dataset: Dataset) -> History | None:
+    """Say what is made from the rows before: nothing when the data have all of it."""
+    history = signature.history
+    if history is None or set(history.names) <= set(dataset.schema.names):
+        return None
+    absent = [name for name in history.inputs if name not in dataset.schema.names]
+    if absent:
+        raise InputError(
+            f"has no column{'s' if len(absent) > 1 else ''} {', '.join(absent)}, from which inputs of the model are made",
+            where=dataset.url,
+            mend=f"give also the rows before, with {', '.join(history.inputs)}; or give {', '.join(history.names)}",
+        )
+    require_history(history, dataset.schema)
+    require_order(dataset, history.time)
+    return history
+
+
+def _embeddings(signature: Signature, dataset: Dataset) -> tuple[Embedding, ...]:
+    """Say what is made of texts: nothing of what the data have, and by no other model than that of the training."""
+    names = dataset.schema.names
+    needed = tuple(each for each in signature.embeddings if not set(each.names) <= set(names))
+    for each in needed:
+        if each.column not in names:
+            raise InputError(
+                f"has no column {each.column}, of which inputs of the model are made",
+                where=dataset.url,
+                mend=f"give it, or {each.names[0]} to {each.names[-1]}",
+            )
+        load_encoder(each.model, each.digest)
+    return needed
+
+
+def _read(
+    signature: Signature,
+    dataset: Dataset,
+    columns: Sequence[str],
+    history: History | None,
+    embeddings: tuple[Embedding, ...],
+) -> list[str]:
     """Name the columns that are read: of the model, or of its feature function, and those that are kept."""
+    known = [*dataset.schema.names, *(history.names if history else ()), *made_names(embeddings)]
     if signature.features_function is None:
         needed = [column.name for column in signature.inputs]
     else:
-        needed = [column.name for column in signature.raw_inputs] or list(dataset.schema.names)
-    absent = [name for name in needed if name not in dataset.schema.names]
+        needed = [column.name for column in signature.raw_inputs] or known
+    absent = [name for name in needed if name not in known]
     if absent:
         raise InputError(
             f"has no column{'s' if len(absent) > 1 else ''} {', '.join(absent)}",

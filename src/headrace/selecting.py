@@ -8,29 +8,32 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from headrace.data.storage import join, remove_tree
-from headrace.engine.plan import VALIDATION_ROWS
 from headrace.errors import WorkflowError
+from headrace.opening import judged_rows
 from headrace.optionfile import parse_options
 from headrace.outright import fit_at_the_end, fit_in_folds
 from headrace.preparation.compiled import CompiledPreparation
 from headrace.preparation.fitted import fit_preparation
 from headrace.preparation.options import PrepareOptions
 from headrace.preparation.parted import found_in
+from headrace.profiling.explorers import ChosenRows, ProductFinder
 from headrace.profiling.folds import fold_profiles, training_profile, validation_rows
 from headrace.stages import deciding, note
-from headrace.training.baseline import baseline
+from headrace.training.baseline import LINEAR, baseline, one_column, telling_column
 from headrace.training.blocks import BlockMaker, Recipe
 from headrace.training.board import rank
-from headrace.training.candidates import BASELINE, Candidate, build, candidates_of
+from headrace.training.candidates import BASELINE, ONE_COLUMN, PLAIN_LINEAR, Candidate, build, candidates_of
 from headrace.training.lanes import require_averaging
+from headrace.training.lastfit import retrain
 from headrace.training.routes import is_direct
 from headrace.training.scoring import goodness
 from headrace.training.search import ask, journal, one_by_one, rounds_of, rungs_of
-from headrace.training.streaming import Entrant, Stream, retrain
+from headrace.training.streaming import Entrant, Stream
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from headrace.accumulators.gram import Gram
     from headrace.engine.cache import ArrayCache
     from headrace.engine.passes import Reader
     from headrace.opening import Opened
@@ -61,7 +64,7 @@ class Selector:
     cache : ArrayCache, optional
         Where prepared blocks are kept.
     findings : mapping of str, optional
-        What was found beside the profiles in the same pass.
+        What was found beside the profiles in the same pass, and by `headrace.preparing`.
     """
 
     workflow: WorkflowFile
@@ -96,17 +99,17 @@ class Selector:
     def fit(self, options: PrepareOptions, profile: Profile | None = None) -> Preparation:
         """Learn a preparation, by default from all rows that may be learnt from."""
         profile = profile or self.whole
-        found = found_in(self.findings, self._cells(profile))
+        found = found_in(self.findings, self.cells_of(profile))
         preparation = fit_preparation(profile, options, features=self.opened.features, found=found)
         if preparation.rules and self.shared:
             raise WorkflowError(
                 "rows cannot be left out of training alone when all folds share them",
                 where="validation.shared_preparation",
-                mend="leave it out, or prepare.drop_rows and outliers: remove",
+                mend="leave it out, or prepare.drop_rows, isolation_forest and outliers: remove",
             )
         return preparation
 
-    def _cells(self, profile: Profile) -> tuple[str, ...]:
+    def cells_of(self, profile: Profile) -> tuple[str, ...]:
         """Name the sets of rows that a profile is of."""
         splitter = self.opened.splitter
         if splitter.folds is None:
@@ -127,9 +130,10 @@ class Selector:
             recipes=tuple(recipe(self.fit(options, source)) for options in variants for source in sources),
             target=self.target,
             splitter=self.opened.splitter,
-            validation_share=min(1.0, VALIDATION_ROWS / max(1, judged)),
+            validation_share=min(1.0, judged_rows(self.opened) / max(1, judged)),
             shared=self.shared,
             cache=self.cache,
+            embeddings=self.opened.trained.embeddings,
         )
 
     def last(self, preparation: Preparation) -> BlockMaker:
@@ -138,14 +142,47 @@ class Selector:
         if splitter.folds is None:
             return replace(self.maker([self.workflow.prepare]), recipes=(recipe(preparation),))
         plain = replace(splitter, folds=None, validation=0.0)
-        return BlockMaker((recipe(preparation),), self.target, plain, 1.0, cache=self.cache)
+        return BlockMaker(
+            (recipe(preparation),), self.target, plain, 1.0,
+            cache=self.cache, embeddings=self.opened.trained.embeddings,
+        )  # fmt: skip
 
-    def dummies(self) -> list[Entrant]:
-        """Return the baseline that knows only the target's distribution, fitted for each fold."""
+    def baselines(self, candidates: Sequence[Candidate], maker: BlockMaker) -> list[Entrant]:
+        """Return what candidates have to beat, seeing rows as the first of them does.
+
+        A dummy is fitted for each fold. A model of the one column that tells most, and a linear one unless it is a candidate
+        itself, learn on the stream beside the others.
+        """
         fitted = [baseline(profile, self.target) for profile in self.parts]
         if any(dummy is None for dummy in fitted):
             return []
-        return [Entrant(Candidate(BASELINE, "sklearn.dummy"), fixed=tuple(fitted), is_baseline=True)]
+        found = [Entrant(Candidate(BASELINE, "sklearn.dummy"), fixed=tuple(fitted), is_baseline=True)]
+        task, seed = self.workflow.problem.task, self.workflow.seed
+        linear = Candidate(PLAIN_LINEAR, LINEAR[task])
+        sources = (self.whole,) if self.shared else self.parts
+        recipes = [each.compiled for each in maker.recipes[: len(sources)]]
+        columns = [
+            telling_column(profile, compiled, self.target, self._products)
+            for profile, compiled in zip(sources, recipes, strict=True)
+        ]
+        known = [name for name in columns if name is not None]
+        if len(known) == len(columns):
+            fresh = [
+                one_column(compiled.features_of(name), task, seed)
+                for name, compiled in zip(known, recipes, strict=True)
+            ]
+            fresh *= len(self.parts) // len(fresh)
+            said = Candidate(ONE_COLUMN, LINEAR[task], {"column": known[-1]})
+            found.append(Entrant(said, fresh=tuple(fresh), is_baseline=True))
+        if not any(replace(each, name=PLAIN_LINEAR) == linear for each in candidates):
+            found.append(Entrant(linear, is_baseline=True))
+        return found
+
+    @property
+    def _products(self) -> Gram | None:
+        """Cross products of numbers that the exploration has measured over training rows."""
+        explored = self.findings.get(ChosenRows.name)
+        return None if explored is None else explored.found.get(ProductFinder.name)
 
 
 def recipe(preparation: Preparation) -> Recipe:
@@ -261,9 +298,10 @@ def _round(
         rungs = rungs_of(workflow.search, names, most=workflow.train.epochs * source.rows)
     stream = Stream(
         reader, source, maker, workflow.train, workflow.problem.task, deciding(workflow), name, rungs, limit,
+        answers=workflow.calibrate is not None or workflow.threshold is not None,
     )  # fmt: skip
     first = each is None or each.number == 1
-    training = stream.train([*entrants, *(selector.dummies() if first else ())])
+    training = stream.train([*entrants, *(selector.baselines(candidates, maker) if first else ())])
     return replace(training, ratio=selector.ratio)
 
 

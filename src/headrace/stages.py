@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from headrace.data.embeddings import making
 from headrace.data.storage import exists, join, read_bytes, read_json, remove_tree, write_bytes
 from headrace.engine.events import Note
 from headrace.engine.memory import peak_resident_bytes
+from headrace.engine.past import gather_past
 from headrace.errors import ChecksFailedError, InputError, PackageError, RunError, StorageError
-from headrace.opening import preparation_finders
+from headrace.opening import finders_of_run
 from headrace.packaging.exports.files import exports_of
 from headrace.packaging.fingerprint import model_digest
 from headrace.packaging.package import MANIFEST, VERSION, read_package, sha256, write_package
@@ -19,12 +22,12 @@ from headrace.packaging.scores import SCORES, scores_file
 from headrace.packaging.signature import InputColumn, Signature
 from headrace.preparation.fitted import build_transformer
 from headrace.profiling.checks import check_profile
-from headrace.profiling.exploration import Exploration, finders_for
-from headrace.profiling.findings import check_finders
+from headrace.profiling.exploration import Exploration
 from headrace.profiling.folds import part_rows
 from headrace.profiling.measure import measure
 from headrace.profiling.profile import compact
 from headrace.profiling.provenance import read_provenance
+from headrace.profiling.writing import profile_lines
 from headrace.report import render_report
 from headrace.training.candidates import BASELINE, capabilities, in_double
 from headrace.training.leaderboard import leaderboard
@@ -35,6 +38,8 @@ if TYPE_CHECKING:
 
     from sklearn.pipeline import Pipeline
 
+    from headrace.data.embeddings import Embedding
+    from headrace.data.history import History
     from headrace.engine.passes import Reader
     from headrace.evaluation.assess import Assessment
     from headrace.evaluation.testrows import HeldOutRows
@@ -49,28 +54,31 @@ if TYPE_CHECKING:
     from headrace.workflow import WorkflowFile
 
 
-def look(workflow: WorkflowFile, opened: Opened, reader: Reader, run: RunDirectory) -> Survey:
-    """Measure every part of the split in one pass, and find what checks, preparation and report ask for beside it."""
-    schema, dataset = opened.profiled.schema, opened.dataset
-    filtered = any(chunk.where is not None for chunk in dataset.chunks)
-    explorers = finders_for(
-        schema,
-        rows=None if filtered else dataset.rows,
-        target=workflow.problem.target,
-        time=workflow.data.time,
-        splitter=opened.splitter,
+def look_back(opened: Opened, reader: Reader) -> Opened:
+    """Learn what came before each chunk, in a pass of its own, where columns are made from the rows before."""
+    history = opened.profiled.history
+    if opened.looked_back is None or history is None:
+        return opened
+    past = gather_past(reader, opened.looked_back, history)
+    profiled, trained, tested = (
+        replace(source, past=past) for source in (opened.profiled, opened.trained, opened.tested)
     )
-    finders = [
-        *check_finders(workflow.checks, schema, opened.splitter, rows=dataset.rows),
-        *preparation_finders(workflow, opened),
-        *explorers,
-    ]
+    # Not even a very wide table is cut where columns are made from the rows before: its slab is the source.
+    slabs = tuple(replace(slab, source=profiled) for slab in opened.slabs)
+    return replace(opened, profiled=profiled, trained=trained, tested=tested, slabs=slabs)
+
+
+def look(workflow: WorkflowFile, opened: Opened, reader: Reader, run: RunDirectory) -> Survey:
+    """Measure every part of the split, in one pass unless there are very many columns, and find what checks, preparation and report ask for beside it."""
+    finders, explorers = finders_of_run(workflow, opened)
     survey = measure(
         reader,
         opened.profiled,
         target=workflow.problem.target,
         splitter=opened.splitter,
         finders=finders,
+        slabs=opened.slabs,
+        detail=opened.detail,
     )
     run.products["exploration"] = Exploration.of(survey.findings, explorers)
     return survey
@@ -201,16 +209,20 @@ def package(
         target=target.name,
         classes=target.classes,
         features_function=workflow.features.function if workflow.features else None,
+        history=_history(workflow, preparation),
+        embeddings=_embeddings(workflow, opened, preparation),
+        threshold=training.threshold,
     )
     place = join(run.url, "model")
-    exports = exports_of(pipeline, signature, compact(profile), sample=tested.raw.result())
+    stored = compact(profile, opened.stored)
+    exports = exports_of(pipeline, signature, stored, sample=tested.raw.result())
     scored = {} if problem.task == "clustering" else {SCORES: scores_file(tested.result())}
     note(run, exports.notes)
     manifest = _packaged(place, pipeline) or write_package(
         place,
         pipeline=pipeline,
         signature=signature,
-        profile=compact(profile).to_dict(),
+        profile=b"".join(profile_lines(stored)),
         metrics=run.documents["metrics"],
         provenance={
             "data": run.record["data"],
@@ -240,6 +252,18 @@ def package(
     )
     run.record["model_sha256"] = manifest.model_sha256
     return manifest
+
+
+def _history(workflow: WorkflowFile, preparation: Preparation) -> History | None:
+    """Say which of the columns that the model takes are made from the rows before; of a feature function any may be."""
+    history = workflow.data.looked_back
+    return history if history is None or workflow.features else history.making(preparation.features_in)
+
+
+def _embeddings(workflow: WorkflowFile, opened: Opened, preparation: Preparation) -> tuple[Embedding, ...]:
+    """Say which of the columns that the model takes are made of texts; of a feature function any may be."""
+    made = opened.trained.embeddings
+    return made if workflow.features else making(made, preparation.features_in)
 
 
 def _packaged(place: str, pipeline: Pipeline) -> Manifest | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -14,7 +14,7 @@ from headrace.packaging.options import PublishOptions
 from headrace.preparation.options import PrepareOptions
 from headrace.problem import ProblemOptions  # noqa: TC001 pydantic reads the annotation
 from headrace.profiling.expectations import CheckOptions
-from headrace.training.options import ModelOptions, TrainOptions
+from headrace.training.options import ModelOptions, ThresholdOptions, TrainOptions
 from headrace.training.spaces import Search  # noqa: TC001 pydantic reads the annotation
 from headrace.training.validation import Holdout, Validation
 
@@ -35,6 +35,14 @@ class WorkflowFile(Options):
         default=None, description="How settings are sought in the spaces of `models`"
     )
     train: TrainOptions = Field(default=TrainOptions(), description="How candidates are trained")
+    calibrate: Literal["sigmoid", "isotonic"] | None = Field(
+        default=None,
+        description="The curve that turns what the best candidate says into probabilities, learnt from the validation rows: "
+        "Platt's logistic one, or steps that rise",
+    )
+    threshold: ThresholdOptions | None = Field(
+        default=None, description="By what the threshold of two classes is chosen; left out: 0.5"
+    )
     evaluate: EvaluateOptions = Field(default=EvaluateOptions(), description="How the best one is assessed")
     publish: PublishOptions = Field(default=PublishOptions(), description="Where the model goes")
     seed: int = Field(default=0, ge=0, lt=2**32, description="Same seed, same data: same model")
@@ -62,6 +70,15 @@ class WorkflowFile(Options):
             raise ValueError(f"the space of {spaced[0]!r} is for a search; add search: {{kind: random}}")
         if twice:
             raise ValueError(f"models: the name {twice[0]!r} stands twice; rename one")
+        return self
+
+    @model_validator(mode="after")
+    def _decide_between_classes(self) -> WorkflowFile:
+        for key in ("calibrate", "threshold"):
+            if getattr(self, key) is not None and self.problem.task != "classification":
+                raise ValueError(f"{key} is for classification, not for {self.problem.task}; remove it")
+        if self.threshold is not None and "threshold" in self.evaluate.model_fields_set:
+            raise ValueError("evaluate.threshold is given and `threshold` chooses one; keep one of them")
         return self
 
 

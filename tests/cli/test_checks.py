@@ -9,6 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from headrace.profiling import violations
+
 Run = Callable[..., Any]
 
 CHECKS = """checks:
@@ -38,6 +40,7 @@ def test_rules_are_counted_and_their_rows_exported(inside: Run) -> None:
     assert [each["name"] for each in document["dimensions"]][-1] == "collection"
     found = pq.read_table("broken")
     assert document["violations"]["rows"] == found.num_rows
+    assert document["violations"]["cut"] == {}
     assert sum("above" in names for names in found["_broken"].to_pylist()) == above["facts"]["broken"]
     assert "violations: " in err
 
@@ -48,6 +51,19 @@ def test_a_person_reads_tables_and_scores(inside: Run) -> None:
     assert "completeness" in out
     assert "above: " in out
     assert "rows in broken" in out
+
+
+def test_an_export_that_a_cap_cuts_says_so(inside: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(violations, "MOST_REPEATED", 3)
+    pq.write_table(pa.table({"key": [number // 2 for number in range(20)]}), "twice.parquet")
+    Path("unique.yaml").write_text("checks: {unique: [key]}")
+    asked = ("check", "twice.parquet", "--expectations", "unique.yaml", "--export-violations", "broken")
+    code, out, _ = inside(*asked)
+    assert code == 1
+    assert "violations of 'unique key' are cut: 3 of 10 repeated values were looked for" in out
+    assert pq.read_table("broken").filter(pa.array(
+        ["unique key" in names for names in pq.read_table("broken")["_broken"].to_pylist()]
+    )).num_rows == 6  # fmt: skip
 
 
 def test_what_is_suggested_holds_for_the_same_data(inside: Run) -> None:

@@ -99,6 +99,30 @@ def test_check_against_a_profile_passes_for_the_same_source_and_fails_for_anothe
     assert ("drift", "x") in failed
 
 
+def test_compare_shows_two_datasets_side_by_side_and_writes_a_page(
+    inside: Run, make_table: Any, write_table: Any
+):
+    other = make_table(seed=1, shift=1.0).drop_columns(["user"]).append_column("new", pa.array([1] * 3000))
+    write_table(Path("other"), other)
+    code, out, err = inside("compare", "data", "other", "--html", "both.html")
+    assert code == 0
+    assert "A: 3,000 rows, B: 3,000 rows, page: both.html" in out
+    assert err.count("3,000 rows") == 2
+    page = Path("both.html").read_text()
+    assert page.lstrip().lower().startswith("<!doctype html>")
+    assert all(name in out and name in page for name in ("user", "new", "gap"))
+    assert inside("profile", "data", "--json")[0] == 0
+    code, out, err = inside("compare", "profile.json", "other", "--json")
+    document = json.loads(out)
+    assert (code, err.count("3,000 rows")) == (0, 1)
+    columns = {column["column"]: column for column in document["columns"]}
+    assert [columns[name]["state"] for name in ("user", "new")] == ["only in A", "only in B"]
+    assert (columns["x"]["drift"], columns["x"]["mean"]) == ("fail", pytest.approx([0.0, 1.0], abs=0.1))
+    assert inside("compare", "data", "none")[0] == 2
+    code, _, err = inside("compare", "data", "none.json")
+    assert (code, "none.json: no such file" in err) == (2, True)
+
+
 def test_check_with_a_workflow_holds_its_expectations(inside: Run):
     Path("w.yaml").write_text(
         "problem: {name: b, task: classification, target: bought}\n"

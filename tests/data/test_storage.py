@@ -21,10 +21,12 @@ from headrace.data.storage import (
     remove_tree,
     write_bytes,
     write_json,
+    write_pieces,
 )
 from headrace.errors import InputError, StorageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -46,6 +48,20 @@ def test_a_write_replaces_the_file(place: str) -> None:
     write_bytes(join(place, "x"), b"old")
     write_bytes(join(place, "x"), b"new")
     assert read_bytes(join(place, "x")) == b"new"
+    assert list_names(place) == ["x"]
+
+
+def test_a_file_of_pieces_is_whole_or_the_old_one(place: str) -> None:
+    write_pieces(join(place, "x"), (b"%d," % number for number in range(3)))
+    assert read_bytes(join(place, "x")) == b"0,1,2,"
+
+    def broken() -> Iterator[bytes]:
+        yield b"new"
+        raise ValueError
+
+    with pytest.raises(ValueError):  # noqa: PT011 - its own
+        write_pieces(join(place, "x"), broken())
+    assert read_bytes(join(place, "x")) == b"0,1,2,"
     assert list_names(place) == ["x"]
 
 

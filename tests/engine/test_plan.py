@@ -14,6 +14,7 @@ from headrace.engine.plan import (
     Plan,
     Reads,
     make_plan,
+    merged_at_once,
     project_memory,
     summary_memory,
 )
@@ -53,7 +54,7 @@ def test_a_run_reads_the_data_once_to_profile_once_an_epoch_and_once_to_test() -
 
 def projected(chunks: int) -> int:
     return project_memory(
-        (reads(chunks, memory=2 * MIB), reads(chunks), reads(1)), row_bytes=24, workers=2, threads=1
+        (reads(chunks), reads(chunks, memory=2 * MIB), reads(1)), row_bytes=24, workers=2, threads=1
     )
 
 
@@ -79,7 +80,7 @@ def test_a_plan_that_does_not_fit_is_refused_with_figures_and_a_mend() -> None:
 
 
 def test_summaries_of_many_columns_are_projected_and_named() -> None:
-    few = summary_memory(reads(8, rows=100_000), 10, 2, workers=1, threads=1)
+    few = summary_memory(reads(8, rows=100_000), 10, 6, workers=1, threads=1)
     assert few == 10 * 6 * (3 + 3) * SUMMARY_BYTES
     wide = make_plan(
         reads(8, rows=100_000), reads(8), reads(8), [f"x{i}" for i in range(10_000)],
@@ -87,6 +88,19 @@ def test_summaries_of_many_columns_are_projected_and_named() -> None:
     )  # fmt: skip
     with pytest.raises(InputError, match=r"most of it for the summaries of 10,000 columns.*data\.drop"):
         wide.require_fit()
+
+
+def test_a_profile_is_projected_by_what_one_of_its_passes_holds() -> None:
+    slabs = [(f"profile {number} of 2", reads(2, memory=3 * MIB)) for number in (1, 2)]
+    plan = make_plan(
+        slabs[0][1], reads(2), reads(2), ["a", "b", "c"], row_bytes=24, epochs=["epoch 1"], workers=1,
+        threads=1, memory_budget=1024 * MIB, slabs=slabs, width=2, parts=4, beside=reads(2, size=5),
+    )  # fmt: skip
+    assert [each.name for each in plan.passes] == [
+        "profile 1 of 2", "profile 2 of 2", "profile rows", "epoch 1", "test",
+    ]  # fmt: skip
+    summaries = summary_memory(slabs[0][1], 2, 8, workers=1, threads=1)
+    assert plan.memory_projected == PROCESS_BYTES + ALLOCATOR_BYTES + COPIES_OF_A_CHUNK * 3 * MIB + summaries
 
 
 @pytest.mark.parametrize(("cache", "words"), [(1 << 40, "in place of the data"), (1, "what fits of them")])
@@ -98,3 +112,19 @@ def test_a_plan_says_what_will_be_kept_on_disk(cache: int, words: str) -> None:
     assert plan.cached == 4_000 * 24
     assert words in plan.notes[-1]
     assert plan_of(4).cached == 0
+
+
+def test_what_a_preparation_learns_in_a_pass_of_its_own_is_planned_and_counted() -> None:
+    def plan(learnt_again: int) -> Plan:
+        return make_plan(
+            reads(8), reads(7), reads(1), ["a"], row_bytes=24, epochs=["epoch 1"], workers=1, threads=2,
+            memory_budget=1024 * MIB, learnt_again=learnt_again,
+        )  # fmt: skip
+
+    with_pass = plan(32 * MIB)
+    assert [each.name for each in with_pass.passes] == ["profile", "prepare", "epoch 1", "test"]
+    # Two threads merge two into a third each, and three wait in the tree of seven chunks.
+    assert merged_at_once(reads(7), workers=1, threads=2) == 3 * 2 + 3
+    chunks = 2 * COPIES_OF_A_CHUNK * MIB
+    assert with_pass.memory_projected == PROCESS_BYTES + ALLOCATOR_BYTES + chunks + 9 * 32 * MIB
+    assert with_pass.largest_at == "most of it for products of tokens, 288 MiB"

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from headrace.ingesting.collection import Collected, ingest
+from headrace.ingesting.options import FilesSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,7 +39,7 @@ class Bench:
     def files(self, text: str | bytes, name: str = "in.csv", **more: Any) -> Collected:
         data = text.encode() if isinstance(text, str) else text
         (self.folder / name).write_bytes(data)
-        keys = {"format", "delimiter", "quote", "encoding", "header", "names", "skip", "member", "sheet"}
+        keys = set(FilesSource.model_fields) - {"kind", "url"}
         source = {key: more.pop(key) for key in list(more) if key in keys}
         return self({"kind": "files", "url": str(self.folder / name), **source}, **more)
 

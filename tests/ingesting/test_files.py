@@ -129,6 +129,8 @@ def named(value: object) -> str | None:
         ("a.csv.zst", zstd(TEXT.encode())),
         ("a.zip", zipped(readme__md="no data", b__csv="id,name\n2,Bern\n", a__csv="id,name\n1,Zürich\n")),
         ("a.jsonl", b'{"id": 1, "name": "Z\xc3\xbcrich"}\n\n{"id": 2, "name": "Bern"}\n'),
+        ("a.json", b'\xef\xbb\xbf[{"id": 1, "name": "Z\xc3\xbcrich"},\n {"id": 2, "name": "Bern"}]\n'),
+        ("a.json.gz", gzip.compress(b'{"id": 1, "name": "Z\xc3\xbcrich"}\n{"id": 2, "name": "Bern"}\n')),
         ("a.xlsx", workbook({"one": [["id", "name"], [1, "Zürich"], [None, None], [2, "Bern"]]})),
     ],
     ids=named,
@@ -167,6 +169,22 @@ def test_nested_json_becomes_columns_and_bad_lines_are_kept(bench: Bench):
     assert [(row["line"], row["reason"][:12]) for row in bench.quarantine] == [
         (101, "is not JSON:"), (102, "is a list, n"), (103, "id: 'many' i"),
     ]  # fmt: skip
+
+
+def test_array_under_keys_is_streamed_and_its_bad_records_are_kept(bench: Bench):
+    items = [{"id": number, "at": {"x": number / 2}} for number in range(50_000)]
+    text = json.dumps({"meta": {"of": ["us"]}, "data": {"items": [*items, 7, {"id": "many"}]}, "more": {}})
+    done = bench.files(text, "a.json", records="data.items")
+    assert (done.rows, done.bad) == (50_000, 2)
+    assert bench.table.to_pylist()[3] == {"id": 3, "at.x": 1.5}
+    assert [row["reason"] for row in bench.quarantine] == [
+        "is a int, not an object",
+        "id: 'many' is not a whole number (int64)",
+    ]
+    unit = json.loads((bench.folder / "out/_ingest/provenance.json").read_text())["units"][0]
+    assert unit["bytes"] == len(text)
+    with pytest.raises(DataError, match=r"source\.records of a list that an object holds"):
+        bench.files("{\n" + text[1:], "b.json")
 
 
 def test_sheets_are_chosen_by_name_and_a_missing_one_lists_them(bench: Bench):

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from datetime import timedelta
 
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from headrace.data.history import History, Rolling
 from headrace.packaging.signature import InputColumn, Signature, finite
 
 scalars = st.one_of(
@@ -40,6 +42,7 @@ def test_json_round_trip_loses_nothing(name, minimum, maximum, categories, class
         classes=tuple(classes),
         features_function="my_features:add",
         raw_inputs=(InputColumn("raw", "int64", "numeric"),),
+        history=History("when", (Rolling(kind="rolling", column="raw", window=timedelta(hours=6)),)),
     )
     text = json.dumps(signature.to_dict(), allow_nan=False)
     assert Signature.from_dict(json.loads(text)) == signature

@@ -19,6 +19,7 @@ from headrace.packaging.package import read_package
 from headrace.packaging.trust import TRUSTED, dump_pipeline, load_pipeline, needed_trust
 from headrace.preparation.recipes import RecipePlan, Step
 from headrace.preparation.steps import build_recipe
+from headrace.training.calibration import Answers, calibration
 
 FILL = Step("fill", {"values": [0.0]})
 LINE = {"mean": [0.0, 0.0], "slopes": [[0.0, 1.0], [1.0, 0.0]], "rounds": 2}
@@ -82,6 +83,9 @@ def test_every_trusted_type_has_a_reason_and_skops_does_not_trust_it_itself(fitt
     }
     for plan in RECIPES:
         needed |= set(needed_trust(skops.io.dumps(build_recipe(plan))))
+    score = np.linspace(-2.0, 2.0, 40)
+    answers = Answers(score, None, np.tile([0, 1], 20), None)
+    needed |= set(needed_trust(skops.io.dumps(calibration(answers, "sigmoid"))))
     assert needed <= set(TRUSTED)
     # Boosted trees need an extra, and are written in tests of their own.
     assert {name for name in TRUSTED if not name.startswith(("headrace.", "xgboost."))} <= needed

@@ -28,3 +28,22 @@ def test_columns_with_equal_settings_share_a_transformer(prepare):
         ("numbers", 0, ("a", "c")),
         ("numbers_2", 2, ("b",)),
     ]
+
+
+def test_features_of_a_column_are_those_that_bear_its_name(prepare):
+    gaps = [None, 1.0, 2.0, 5.0]
+    table = pa.table({"a": gaps, "b": [1.0, 2.0, 3.0, 5.0], "c": gaps, "w": ["u", "v"] * 2})
+    layout = prepare(
+        table,
+        columns={"b": {"expand": {"method": "powers", "degree": 2}}},
+        categorical={"min_frequency": 1},
+        interact=[{"columns": ["a", "c"]}],
+    ).layout
+    found = {name: [layout.names[place] for place in layout.features_of(name)] for name in "abcw"}
+    assert found == {
+        "a": ["a", "missingindicator_a"],
+        "b": [name for name in layout.names if name.startswith("b")],
+        "c": ["c", "missingindicator_c"],
+        "w": ["w_u", "w_v"],
+    }
+    assert len(found["b"]) == 2

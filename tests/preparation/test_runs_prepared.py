@@ -127,3 +127,80 @@ def test_rows_are_not_left_out_of_folds_that_share_them(in_tmp, shared):
     )
     with pytest.raises(hr.errors.WorkflowError, match="rows cannot be left out of training alone"):
         workflow.run(THREADS, "run")
+
+
+def write_reviews(place: Path, rows: int = 1_500) -> None:
+    """Write texts of two subjects beside numbers, a few of which stand apart; the target needs both."""
+    rng = np.random.default_rng(2)
+    late = rng.random(rows) < 0.4
+    words = np.array([f"w{number}" for number in range(60)])
+    places = (rng.integers(0, 40, (rows, 9)) + 20 * late[:, None]) % 60
+    size = rng.normal(size=rows) + late
+    weight = size + rng.normal(0, 0.3, rows)
+    weight[::50] += 20
+    table = pa.table(
+        {
+            "note": [" ".join(row) for row in words[places]],
+            "size": size,
+            "weight": weight,
+            "noise": rng.normal(size=rows),
+            "late": np.where(late, "late", "fine"),
+        }
+    )
+    pq.write_table(table, place, row_group_size=rows // 5)
+
+
+REVIEWS: dict[str, Any] = {
+    "problem": {
+        "name": "reviews",
+        "task": "classification",
+        "target": "late",
+        "success": [{"metric": "roc_auc", "at_least": 0.8}],
+    },
+    "data": {"url": "reviews.parquet"},
+    "prepare": {
+        "columns": {"note": {"encode": "tfidf", "components": 4}},
+        "isolation_forest": {"contamination": 0.02, "columns": ["size", "weight"]},
+        "select": {"by": "l1", "keep": 2},
+    },
+    "models": [{"name": "linear", "estimator": "sklearn.linear_model.SGDClassifier", "params": {"loss": "log_loss"}}],
+    "train": {"epochs": 3},
+    "evaluate": {"bootstrap": 20},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("folds", [0, pytest.param(2, marks=pytest.mark.slow)])
+def test_texts_are_reduced_and_outliers_left_out_in_a_whole_run(in_tmp, folds):
+    write_reviews(in_tmp / "reviews.parquet")
+    document = {**REVIEWS, "validation": {"kind": "kfold", "folds": folds}} if folds else REVIEWS
+    workflow = Workflow.parse(yaml.safe_dump(document))
+    plan = workflow.plan(THREADS)
+    assert [each.name for each in plan.passes][:3] == ["profile", "prepare", "epoch 1"]
+    (own, beside) = (note for note in plan.notes if "the preparation" in note)
+    assert "a pass of its own, prepare: singular vectors (4 of 2,048 tokens of note at most)" in own
+    assert "a sample of up to 10,000 training rows for the isolation forest" in beside
+    calibrated = workflow.plan(THREADS, calibrate=True)
+    assert all(each.seconds for each in calibrated.passes)
+    result = workflow.run(THREADS, "run")
+    assert result.passed, result.run["success"]
+    assert result.run["data_passes"]["done"] == result.run["data_passes"]["planned"] == len(plan.passes)
+    assert any("isolation forest of 1" in note and "not trained on" in note for note in result.run["notes"])
+    assert "sampled ones tells most easily from all others" in Path("run/report.html").read_text()
+    model = hr.load("run/model")
+    words = " ".join(f"w{number}" for number in range(50, 60))
+    row = {"note": words, "size": 1.0, "noise": 0.0}  # the forest reads the weight, and the model does not
+    assert model.predict([row]).tolist() == ["late"]
+
+
+@pytest.mark.slow
+def test_columns_are_selected_by_permutation_in_each_fold(in_tmp):
+    write_reviews(in_tmp / "reviews.parquet")
+    prepare = {"select": {"by": "permutation", "keep": 1}, "columns": {"note": "drop"}}
+    document = {**REVIEWS, "prepare": prepare, "validation": {"kind": "kfold", "folds": 2}}
+    workflow = Workflow.parse(yaml.safe_dump(document))
+    assert any(
+        "permutation importance (a half is learnt from" in note for note in workflow.plan(THREADS).notes
+    )
+    workflow.run(THREADS, "run")
+    described = json.loads(Path("run/model/manifest.json").read_text())
+    assert [column["name"] for column in described["signature"]["inputs"]] == ["size"]

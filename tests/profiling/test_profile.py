@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tests.comparison import assert_same, plain
 from tests.strategies import chunkings, merge_trees, tables
 
+from headrace.accumulators.gram import MATRICES
 from headrace.errors import DataError
 from headrace.profiling.classes import MOST_CLASSES
 from headrace.profiling.profile import Profile, compact, merge_profiles, profile_table
@@ -28,6 +29,8 @@ def readable(profile: Profile):
     document = profile.to_dict()
     for column in document["columns"].values():
         column["by_class"] = sorted(column["by_class"])
+    if profile.gram is not None:
+        document["gram"] = {name: getattr(profile.gram, name) for name in MATRICES}
     return plain(document)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,10 +10,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from headrace.accumulators.rowhash import RepeatedRows
 from headrace.data.dataset import Dataset
 from headrace.engine.passes import Reader
 from headrace.engine.source import source_of
 from headrace.errors import InputError
+from headrace.profiling import violations as module
+from headrace.profiling.duplicates import RepeatFinder
 from headrace.profiling.expectations import CheckOptions
 from headrace.profiling.findings import check_finders
 from headrace.profiling.measure import profile_dataset
@@ -42,6 +46,7 @@ OPTIONS = CheckOptions.model_validate(
         "pii": ["key"],
     }
 )
+UNIQUE = CheckOptions.model_validate({"unique": ["key"]})
 
 BROKEN: dict[str, Callable[[dict[str, Any]], bool]] = {
     "in order": lambda row: row["end"] is not None and row["start"] > row["end"],
@@ -112,6 +117,27 @@ def test_the_rows_and_their_reasons_are_those_of_the_whole_table(
             expected.append(row | {"_broken": broken, "_file": place[0], "_row": place[1]})
     assert found == expected
     assert {"in order", "unique key", "end: missing"} <= {name for row in found for name in row["_broken"]}
+
+
+@pytest.mark.parametrize(
+    ("most", "limit", "told"),
+    [
+        (1 << 17, 1 << 17, ""),
+        (10, 1 << 17, "10 of 500 repeated values were looked for"),
+        (1 << 17, 64, r"\d+ of about \d+ repeated values were looked for"),
+    ],
+)
+def test_an_export_that_leaves_repeated_rows_out_says_so(
+    monkeypatch: pytest.MonkeyPatch, most: int, limit: int, told: str
+) -> None:
+    monkeypatch.setattr(module, "MOST_REPEATED", most)
+    twice = pa.table({"key": np.arange(1000) // 2})
+    finders = check_finders(UNIQUE, twice.schema)
+    finder = next(each for each in finders if isinstance(each, RepeatFinder) and each.name == "unique key")
+    high, low, _ = finder.hashes(twice)
+    findings = {finder.name: RepeatedRows(limit=limit).update(high, low)}
+    cut = dict(violations_of(UNIQUE, twice.schema, findings, set()).cut)
+    assert re.fullmatch(told, cut.get(finder.name, ""))
 
 
 def test_what_tells_about_persons_is_masked(threads: Client, data: Dataset, tmp_path: Path) -> None:

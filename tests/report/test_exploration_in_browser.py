@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from tests.browser import IN_BROWSER
 from tests.report.test_comparison import profile
 from tests.report.test_exploration import explored, people
-from tests.report.test_page_in_browser import Open, browser, pytestmark
+from tests.report.test_page_in_browser import Open
 
 from headrace.report import render_profile
 from headrace.report.comparison import render_comparison
 from headrace.report.shown import ShownProfile
 
-__all__ = ["browser", "pytestmark"]  # the fixture and the marks of that module
+pytestmark = IN_BROWSER
 
 
 @pytest.fixture(scope="module")

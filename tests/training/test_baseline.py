@@ -1,4 +1,4 @@
-"""The dummy predicts what the profile says of the target, as scikit-learn's fitted on all rows would."""
+"""Baselines: the dummy predicts what the profile says of the target; one column and a linear model learn beside the others."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ import pyarrow as pa
 import pytest
 from sklearn.dummy import DummyClassifier, DummyRegressor
 
+from headrace.accumulators.gram import Gram
+from headrace.preparation.compiled import CompiledPreparation
+from headrace.preparation.fitted import fit_preparation
+from headrace.preparation.options import PrepareOptions
 from headrace.profiling.profile import profile_table
-from headrace.training.baseline import baseline
+from headrace.training.baseline import baseline, one_column, telling_column
 from headrace.training.blocks import Target
 
 LABELS = np.array(["a", "b", "b", "c", "b", "a"])
@@ -41,3 +45,43 @@ def test_a_number_is_predicted_by_its_mean() -> None:
 def test_clusters_have_no_baseline() -> None:
     profile = profile_table(pa.table({"x": VALUES}))["all"]
     assert baseline(profile, Target(None)) is None
+
+
+@pytest.fixture
+def table() -> pa.Table:
+    """Numbers and words, of which one word says nearly all."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 400)
+    word = np.where(rng.random(400) < 0.9, np.array(["no", "yes"])[y], "perhaps")
+    return pa.table({"noise": rng.normal(size=400), "hint": rng.normal(size=400) + y, "word": word, "y": y})
+
+
+def test_the_column_that_tells_most_is_found(table: pa.Table) -> None:
+    profile = profile_table(table, target="y")["all"]
+    compiled = CompiledPreparation(
+        fit_preparation(profile, PrepareOptions(), features=["noise", "hint", "word"])
+    )
+    assert telling_column(profile, compiled, Target("y", (0, 1)), None) == "word"
+    few = CompiledPreparation(fit_preparation(profile, PrepareOptions(), features=["noise", "hint"]))
+    assert telling_column(profile, few, Target("y", (0, 1)), None) == "hint"
+
+
+def test_of_a_number_the_column_is_found_by_correlation(table: pa.Table) -> None:
+    amount = table["hint"].to_numpy() * -2 + 1
+    table = table.append_column("amount", pa.array(amount))
+    profile = profile_table(table, target="amount")["all"]
+    compiled = CompiledPreparation(fit_preparation(profile, PrepareOptions(), features=["noise", "hint"]))
+    names = ("amount", "noise", "hint")
+    gram = Gram.of(names, np.column_stack([table[name].to_numpy() for name in names]))
+    assert telling_column(profile, compiled, Target("amount"), gram) == "hint"
+    assert telling_column(profile, compiled, Target("amount"), None) is None
+
+
+def test_one_column_is_all_that_its_model_sees() -> None:
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(300, 5)), rng.integers(0, 2, 300)
+    pipeline = one_column((1, 3), "classification", seed=0).fit(X, y)
+    other = X.copy()
+    other[:, [0, 2, 4]] = 7.0
+    np.testing.assert_array_equal(pipeline.predict_proba(X), pipeline.predict_proba(other))
+    assert pipeline.steps[-1][1].coef_.shape == (1, 2)

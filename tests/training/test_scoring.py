@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression, SGDClassifier
 from sklearn.naive_bayes import GaussianNB
 
 from headrace.training.prepared import Block
-from headrace.training.scoring import DENSE_ROWS, dense_parts, goodness, kind_of, outputs, score_block
+from headrace.training.scoring import PART_ROWS, goodness, kind_of, outputs, parts_of, score_block
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(600, 4)).astype(np.float32)
@@ -45,12 +45,12 @@ def test_an_estimator_without_probabilities_is_ranked_by_its_decision_function()
 
 def test_a_dense_estimator_gives_the_same_on_a_sparse_block() -> None:
     model = GaussianNB().fit(X, Y)
-    many = np.tile(X, (2 * DENSE_ROWS // len(X) + 1, 1))
+    many = np.tile(X, (2 * PART_ROWS // len(X) + 1, 1))
     np.testing.assert_allclose(
         outputs(model, sparse.csr_matrix(many), kind="binary", sparse=False),
         outputs(model, many, kind="binary", sparse=False),
     )
-    assert max(part.shape[0] for _, part in dense_parts(sparse.csr_matrix(many))) == DENSE_ROWS
+    assert max(part.shape[0] for _, part in parts_of(sparse.csr_matrix(many), sparse=False)) == PART_ROWS
 
 
 def test_errors_are_the_better_the_lower() -> None:

@@ -19,7 +19,7 @@ from headrace.errors import RunError
 from headrace.packaging.fingerprint import model_digest
 from headrace.runs import Workflow
 from headrace.training.board import Trained, note_epoch
-from headrace.training.candidates import Candidate, build
+from headrace.training.candidates import PLAIN_LINEAR, Candidate, build
 from headrace.training.checkpoint import Learner
 from headrace.training.learning import learn
 from headrace.training.options import TrainOptions
@@ -72,6 +72,15 @@ def test_a_candidate_that_has_failed_does_not_learn() -> None:
     first = replace(learner(), failure="why not")
     (same,) = learn((first,), prepared(Block(X, Y, None)), classes=(0, 1))
     assert same is first
+
+
+def test_a_baseline_has_learnt_enough_after_some_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headrace.training.learning.BASELINE_ROWS", 200)
+    yardstick = replace(learner(), candidate=Candidate(PLAIN_LINEAR, SGD))
+    taught = steps(yardstick, [Block(X[:150], Y[:150], None), Block(X[150:], Y[150:], None)])
+    assert taught.rows == 300
+    assert steps(taught, [Block(X, Y, None)]) is taught
+    assert steps(learner(), [Block(X, Y, None)] * 2).rows == 600
 
 
 def test_an_empty_block_teaches_nothing() -> None:

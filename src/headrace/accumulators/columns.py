@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
+from headrace.accumulators.detail import STORED, Detail
 from headrace.accumulators.distinct import DistinctCount
 from headrace.accumulators.documents import encode_number
 from headrace.accumulators.hitters import EXACT, HeavyHitters
@@ -235,13 +236,13 @@ class ColumnSummary:
             merged[name] = None if left is None else left.merge(right)
         return replace(self, integers_only=self.integers_only and other.integers_only, **merged)
 
-    def compact(self) -> Self:
-        """Return the summary with sketches collapsed for storing, within their stated errors."""
+    def compact(self, detail: Detail = STORED) -> Self:
+        """Return the summary with sketches collapsed, by default for storing, within their stated errors."""
         return replace(
             self,
-            quantiles=self.quantiles.compact() if self.quantiles else None,
-            hitters=self.hitters.compact(),
-            distinct=self.distinct.compact(),
+            quantiles=self.quantiles.compact(detail.points) if self.quantiles else None,
+            hitters=self.hitters.compact(detail.counters, detail.counters),
+            distinct=self.distinct.compact(detail.hashes),
         )
 
     def result(self) -> dict[str, Any]:

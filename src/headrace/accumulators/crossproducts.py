@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from headrace.accumulators.documents import decode_numbers, encode_numbers
+from headrace.accumulators.encoding import decode_array, encode_array
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -210,18 +210,13 @@ class CrossProducts:
         return cls(*(arrays[name] for name in FIELDS))
 
     def state(self) -> dict[str, Any]:
-        """Everything held, as finite JSON; matrices row by row."""
-        return {
-            "shape": list(self.mean.shape),
-            **{name: encode_numbers(array.ravel()) for name, array in self.arrays().items()},
-        }
+        """Everything held, as JSON."""
+        return {name: encode_array(array) for name, array in self.arrays().items()}
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Self:
         """Rebuild from `state`."""
-        groups, d = state["shape"]
-        rows, weight, mean, squares, products = (decode_numbers(state[name]) for name in FIELDS)
-        return cls(rows, weight, mean.reshape(groups, d), squares.reshape(groups, d), products.reshape(d, d))
+        return cls(*(decode_array(state[name]) for name in FIELDS))
 
 
 def _members(

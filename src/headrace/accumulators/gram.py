@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from headrace.accumulators.documents import decode_numbers, encode_numbers
+from headrace.accumulators.encoding import decode_array, encode_array
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 _BLOCK = 1 << 15
 """Numbers centred together: they and their scratch stay in the cache."""
+
+
+MATRICES = ("n", "mean", "squares", "products")
 
 
 @dataclass(frozen=True)
@@ -144,19 +147,10 @@ class Gram:
         }
 
     def state(self) -> dict[str, Any]:
-        """Everything held, as finite JSON; matrices row by row."""
-        matrices = ("n", "mean", "squares", "products")
-        return {
-            "names": list(self.names),
-            **{key: encode_numbers(getattr(self, key).ravel())["values"] for key in matrices},
-        }
+        """Everything held, as JSON."""
+        return {"names": list(self.names), **{key: encode_array(getattr(self, key)) for key in MATRICES}}
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Self:
         """Rebuild from `state`."""
-        d = len(state["names"])
-        matrices = (
-            decode_numbers({"dtype": "float64", "values": state[key]}).reshape(d, d)
-            for key in ("n", "mean", "squares", "products")
-        )
-        return cls(tuple(state["names"]), *matrices)
+        return cls(tuple(state["names"]), *(decode_array(state[key]) for key in MATRICES))

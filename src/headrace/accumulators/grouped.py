@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import pyarrow as pa
 
-from headrace.accumulators.documents import decode_numbers, encode_numbers
+from headrace.accumulators.encoding import decode_array, encode_array
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -202,14 +202,14 @@ class GroupedSums:
         numbers = not _is_string(self.values.type)
         return {
             "capacity": self.capacity,
-            "values": encode_numbers(self.values.to_numpy(zero_copy_only=False))
+            "values": encode_array(self.values.to_numpy(zero_copy_only=False))
             if numbers
             else self.values.to_pylist(),
-            "counts": self.counts.tolist(),
+            "counts": encode_array(self.counts),
             "names": list(self.names),
-            "sums": encode_numbers(self.sums.ravel()),
+            "sums": encode_array(self.sums),
             "rows": self.rows,
-            "totals": encode_numbers(self.totals),
+            "totals": encode_array(self.totals),
             "error": self.error,
         }
 
@@ -218,18 +218,18 @@ class GroupedSums:
         """Rebuild from `state`."""
         held: Sequence[Any] | dict[str, Any] = state["values"]
         values = (
-            pa.array(decode_numbers(held), pa.float64())
+            pa.array(decode_array(held), pa.float64())
             if isinstance(held, dict)
             else pa.array(held, pa.large_string())
         )
         return cls(
             state["capacity"],
             values,
-            np.array(state["counts"], dtype=np.int64),
+            decode_array(state["counts"]),
             tuple(state["names"]),
-            decode_numbers(state["sums"]).astype(float).reshape(len(state["counts"]), len(state["names"])),
+            decode_array(state["sums"]),
             state["rows"],
-            decode_numbers(state["totals"]).astype(float),
+            decode_array(state["totals"]),
             state["error"],
         )
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from headrace.accumulators.documents import decode_number, decode_numbers, encode_number, encode_numbers
+from headrace.accumulators.documents import decode_number, encode_number
+from headrace.accumulators.encoding import decode_array, encode_array
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -227,19 +228,19 @@ class QuantileSketch:
         return {**named, "rank_error": self.rank_error}
 
     def state(self) -> dict[str, Any]:
-        """Everything held, as finite JSON."""
+        """Everything held, as JSON."""
         return {
             "points": self.points,
             "error": self.error,
             "minimum": encode_number(self.minimum),
             "maximum": encode_number(self.maximum),
-            "buffers": [{"weight": b.weight, **encode_numbers(b.values)} for b in self.buffers],
+            "buffers": [{"weight": b.weight, "values": encode_array(b.values)} for b in self.buffers],
         }
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Self:
         """Rebuild from `state`."""
-        buffers = tuple(Buffer(decode_numbers(document), document["weight"]) for document in state["buffers"])
+        buffers = tuple(Buffer(decode_array(held["values"]), held["weight"]) for held in state["buffers"])
         extremes = decode_number(state["minimum"]), decode_number(state["maximum"])
         return cls(state["points"], buffers, state["error"], *extremes)
 

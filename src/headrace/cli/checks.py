@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -91,6 +91,8 @@ def check(
                 f"violations: {found['rows']:,} rows in {export_violations}"
                 + (f"; masked: {masks}" if masks else "")
             )
+            for name, told in found["cut"].items():
+                say(f"violations of {name!r} are cut: {told}; rows with the others are left out")
     if report.status == "fail":
         raise typer.Exit(1)
 
@@ -215,7 +217,7 @@ def _require_new(url: str) -> None:
 
 def _export(
     given: _Given, survey: Survey, report: CheckReport, url: str, cluster: str | None, *, unmasked: bool
-) -> dict[str, object]:
+) -> dict[str, Any]:
     from headrace.cli.progress import watching
     from headrace.exploring import write_violations
     from headrace.profiling.privacy import personal_columns
@@ -228,7 +230,13 @@ def _export(
         exported = write_violations(
             given.dataset, violations, url, personal=personal, cluster=cluster, subscribers=[subscriber]
         )
-    return {"directory": url, "rows": exported.rows, "files": exported.files, "masked": personal or {}}
+    return {
+        "directory": url,
+        "rows": exported.rows,
+        "files": exported.files,
+        "masked": personal or {},
+        "cut": dict(violations.cut),
+    }
 
 
 def read_profile(path: str) -> Profile:

@@ -116,11 +116,13 @@ def profile(
     else:
         from headrace.cli.progress import watching
         from headrace.exploring import explore
+        from headrace.profiling.provenance import read_provenance
         from headrace.report import render_profile
 
         with watching() as subscriber:
             measured, explored = explore(data, target, time=time, cluster=cluster, subscribers=[subscriber])
-        write_bytes(html, render_profile(measured, explored, title=data).encode())
+        page = render_profile(measured, explored, title=data, provenance=read_provenance(data))
+        write_bytes(html, page.encode())
     text = measured.to_json()
     write_bytes(output, text.encode())
     if json:

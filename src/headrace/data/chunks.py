@@ -131,6 +131,7 @@ def cut_chunks(
     where: Filter | None = None,
     wanted: Callable[[FileInfo, int], bool] | None = None,
     side: Callable[[FileInfo, int], int] | None = None,
+    share: float = 1.0,
 ) -> tuple[Chunk, ...]:
     """Cut files into chunks: neighbours share one while they fit the target, in order and without gaps.
 
@@ -147,13 +148,15 @@ def cut_chunks(
     side : callable, optional
         ``side(file, number of the row group)``: on which side of a border it lies. A chunk of at least a quarter of
         the target ends where the side changes, so that a read of one side need not read the other.
+    share : float, optional
+        Of the memory of a row group, what the columns take that are read.
 
     Returns
     -------
     tuple of Chunk
         Every row of the row groups that are wanted, exactly once.
     """
-    target = target_memory(memory)
+    target = int(target_memory(memory) / share)
     chunks: list[Chunk] = []
     held: list[_Unit] = []
     size = 0
@@ -219,3 +222,13 @@ def _pieces(held: Sequence[_Unit]) -> Iterator[Piece]:
             partition=first.file.partition,
             within=first.within,
         )
+
+
+def place_of(chunk: Chunk, row: int) -> tuple[str, int]:
+    """Say where a row of a chunk comes from, as it was read: the file, and its number in there."""
+    within = row if chunk.kept is None else int(chunk.kept[row])
+    for piece in chunk.pieces[:-1]:
+        if within < piece.rows:
+            return piece.path, piece.first_row + within
+        within -= piece.rows
+    return chunk.pieces[-1].path, chunk.pieces[-1].first_row + within

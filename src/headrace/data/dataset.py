@@ -10,6 +10,7 @@ import itertools
 import json
 import os
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -19,7 +20,7 @@ from headrace.data.files import HIVE_NULL, file_url, find_files
 from headrace.data.filters import Filter, parse_filter
 from headrace.data.footers import read_footers
 from headrace.data.matching import FALSE, TRUE, UNKNOWN, WHERE, Matcher, Span, at_or_after, bind, spans_of
-from headrace.data.reading import read_chunk, read_columns, wanted_type
+from headrace.data.reading import read_chunk, read_columns, to_pandas, wanted_type
 from headrace.data.storage import open_filesystem
 from headrace.data.unified import ColumnInfo, unify_files
 from headrace.errors import DataError, WorkflowError
@@ -112,6 +113,7 @@ class Dataset:
             )
         self._border: Matcher | None = None
         self._filter: Filter | None = None if where is None else _parsed(where)
+        self._beside = 0
         self._cut()
 
     def where(self, text: str) -> Dataset:
@@ -136,6 +138,10 @@ class Dataset:
     def cut_at(self, column: str, moment: object) -> Dataset:
         """Return the dataset with chunks that end, where the row groups allow, before the first time at `moment`."""
         return self._cut_anew(_border=at_or_after(column, self.schema.field(column).type, moment))
+
+    def widened(self, row_bytes: int) -> Dataset:
+        """Return the dataset with chunks that leave room for so many bytes a row that are made of its columns."""
+        return self._cut_anew(_beside=row_bytes)
 
     def sides(self, chunk: Chunk) -> tuple[bool, bool]:
         """Tell whether a chunk can hold rows before the border of `cut_at`, and at or after it."""
@@ -202,7 +208,10 @@ class Dataset:
         matcher = None if self._filter is None else bind(self._filter, self.schema)
         wanted = None if matcher is None else lambda file, i: matcher.may_hold(self._spans(file, i))
         side = None if self._border is None else self._side
-        self.chunks = cut_chunks(self.files, self.memory, where=self._filter, wanted=wanted, side=side)
+        self._cut_chunks = partial(cut_chunks, self.files, where=self._filter, wanted=wanted, side=side)
+        held = sum(group.memory for file in self.files for group in file.row_groups)
+        made = self._beside * sum(file.rows for file in self.files)
+        self.chunks = self._cut_chunks(self.memory, share=1 + made / max(1, held))
         self.rows = sum(chunk.rows for chunk in self.chunks)
         self.bytes = self.column_bytes(self.schema.names)
         self.fingerprint = _fingerprint(self.files, self._filter)
@@ -245,6 +254,12 @@ class Dataset:
                 f"file {path}: row group {number} takes {memory / (1 << 20):,.0f} MiB and is read in {slices} slices, "
                 f"each of which decodes what is before it: some {(slices + 1) / 2:g} times its bytes in every pass"
             )
+
+    def chunks_for(self, columns: Iterable[str]) -> tuple[Chunk, ...]:
+        """Cut chunks for a pass that reads some of very many columns: each takes the memory that one of all columns does."""
+        names = list(columns)
+        own = sum(self.column_memory(names, chunk) for chunk in self.chunks)
+        return self._cut_chunks(self.memory, share=own / max(1, sum(chunk.memory for chunk in self.chunks)))
 
     def check_columns(self, names: Iterable[str]) -> None:
         """Refuse names that are not columns, with the nearest name that is.
@@ -306,7 +321,7 @@ class Dataset:
             table = read_chunk(chunk, self.schema, self.schema.names, dictionary=False)
             if table.num_rows:
                 break
-        return _to_pandas(table.slice(0, n))
+        return to_pandas(table.slice(0, n))
 
     def _places(self) -> Iterator[tuple[Piece, int]]:
         for chunk in self.chunks:
@@ -346,21 +361,14 @@ class _ReadPartition:
         table = read_chunk(chunk, self.schema, list(columns), dictionary=self.dictionary)
         if not table.column_names:  # what Dask asks for when it counts rows
             return pd.DataFrame(index=pd.RangeIndex(table.num_rows))
-        return _to_pandas(table)
+        return to_pandas(table)
 
     def empty(self) -> pd.DataFrame:
         """Return the partition without rows."""
         fields = [
             pa.field(field.name, wanted_type(field.type, dictionary=self.dictionary)) for field in self.schema
         ]
-        return _to_pandas(pa.schema(fields).empty_table())
-
-
-def _to_pandas(table: pa.Table) -> pd.DataFrame:
-    import pandas as pd
-
-    frame: pd.DataFrame = table.to_pandas(types_mapper=pd.ArrowDtype)
-    return frame
+        return to_pandas(pa.schema(fields).empty_table())
 
 
 def _parsed(text: str) -> Filter:

@@ -1,4 +1,4 @@
-"""The language of rules between columns: from one line of text to a small tree, without evaluating anything (pure)."""
+"""The language of conditions on rows: from one line of text to a small tree, without evaluating anything (pure)."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import re
 from dataclasses import dataclass, fields
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, TypeAlias
-
-from headrace.data.filters import DEEPEST, SAME
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,6 +18,9 @@ FUNCTIONS = (
     *("seconds", "minutes", "hours", "days"),
 )
 """Each takes one argument: a text, a number, a time, or a span of time."""
+SAME = {"=": "==", "<>": "!="}
+DEEPEST = 50
+"""Levels of parentheses and of `not`."""
 KEYS = frozenset({"and", "or", "not", "in", "is", "null", "like", "between"})
 
 _TOKEN = re.compile(
@@ -154,9 +155,10 @@ def parse_expression(text: str) -> Expression:
     Parameters
     ----------
     text : str
-        All that `headrace.data.filters.parse_filter` takes, on either side of a comparison also columns, ``+ - * /``,
-        parentheses and `FUNCTIONS`; and ``between x and y``, ``like "A%"``. Words of the language may be written in
-        capitals; a column whose name is no word, or a word of the language, stands in backticks.
+        Comparisons (``== != < <= > >=``, also in a row) of columns and values with ``+ - * /``, parentheses and
+        `FUNCTIONS`; ``between x and y``, ``in [..]``, ``like "A%"``, ``is null`` and their negations; boolean columns by
+        themselves; joined by ``and``, ``or``, ``not`` and parentheses. Words of the language may be written in capitals;
+        a column whose name is no word, or a word of the language, stands in backticks.
 
     Raises
     ------

@@ -10,10 +10,12 @@ from urllib.parse import unquote
 from fsspec.core import has_magic
 
 from headrace.data.footers import Listed, listed
-from headrace.data.storage import is_local, storage_error
+from headrace.data.storage import is_local, read_json, storage_error
 from headrace.errors import DataError
 
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
+PUBLISHED = "_ingest/state.json"
+"""What `headrace ingest` writes last: the files that are the dataset; others beside them are of a version before or to come."""
 GIVE = "give a Parquet file, a directory of them, or a glob such as 'DIR/*.parquet'"
 
 
@@ -32,15 +34,18 @@ class Found:
 def find_files(filesystem: Any, path: str, url: str) -> list[Found]:
     """List the files of a dataset in the order of their names, numbers in names counted as numbers.
 
-    Names that begin with ``_`` or ``.`` are ignored, whether of files or of directories.
+    Names that begin with ``_`` or ``.`` are ignored, whether of files or of directories; of what an ingest has published,
+    the files that it names are taken.
 
     Raises
     ------
     DataError
-        Nothing is there.
+        Nothing is there, or not all that an ingest has published.
     """
     try:
+        filesystem.invalidate_cache()  # others write there too
         root, details = _list(filesystem, path)
+        published = _published(filesystem, root, details)
     except FileNotFoundError as error:
         raise DataError("does not exist", where=url, mend=GIVE) from error
     except OSError as error:
@@ -49,8 +54,15 @@ def find_files(filesystem: Any, path: str, url: str) -> list[Found]:
     for name, info in details.items():
         key = name.removeprefix(root).strip("/") or name.rsplit("/", 1)[-1]
         hidden = any(part.startswith(("_", ".")) for part in key.split("/"))
-        if name == path or not hidden:  # a file that is named is meant
+        belongs = not hidden if published is None else key in published
+        if name == path or belongs:  # a file that is named is meant
             found.append(Found(listed(name, info), key, _partition(key)))
+    if published is not None and len(found) < len(published):
+        raise DataError(
+            f"{len(published) - len(found)} of {len(published)} files that were published are not there",
+            where=url,
+            mend="wait until the ingest that publishes to it has ended, or run it again",
+        )
     if not found:
         what = "matches no file" if has_magic(path) else "is an empty directory"
         raise DataError(what, where=url, mend=GIVE)
@@ -85,6 +97,14 @@ def _list(filesystem: Any, path: str) -> tuple[str, dict[str, Any]]:
     if info["type"] == "file":
         return path.rpartition("/")[0], {path: info}
     return path, filesystem.find(path, detail=True)
+
+
+def _published(filesystem: Any, root: str, details: dict[str, Any]) -> set[str] | None:
+    """Read which files an ingest has published; None where none has."""
+    state = f"{root.rstrip('/')}/{PUBLISHED}"
+    if state not in details:
+        return None
+    return {name for unit in read_json(file_url(filesystem, state))["units"] for name in unit["files"]}
 
 
 def _partition(key: str) -> tuple[tuple[str, str], ...]:

@@ -1,31 +1,30 @@
-"""The language of `data.where`: from one line of text to a small tree that says which rows are wanted (pure)."""
+"""The language of `data.where`: which rows are wanted, as a small tree of columns held to values (pure)."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
+
+from headrace.data.expressions import (
+    Among,
+    Both,
+    Column,
+    Compared,
+    Either,
+    Literal,
+    Null,
+    parse_expression,
+)
+from headrace.data.expressions import Not as Negated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from headrace.data.expressions import Expression
+
 Value: TypeAlias = str | int | float | bool
 
 FLIPPED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
-SAME = {"=": "==", "<>": "!="}
-DEEPEST = 50
-"""Levels of parentheses and of `not`."""
-
-TOKEN = re.compile(
-    r"""\s*(?:
-        (?P<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?![\w.]))
-      | (?P<text>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')
-      | (?P<quoted>`[^`]+`)
-      | (?P<word>[^\W\d]\w*(?:\.\w+)*)
-      | (?P<sign><=|>=|==|!=|<>|[<>=()\[\],])
-    )""",
-    re.VERBOSE,
-)
 
 
 @dataclass(frozen=True)
@@ -111,8 +110,8 @@ def parse_filter(text: str) -> Filter:
     Parameters
     ----------
     text : str
-        Comparisons of a column with a value (``== != < <= > >=``), ``in [..]``, ``not in [..]``, ``is null``,
-        ``is not null``, boolean columns by themselves, joined by ``and``, ``or``, ``not`` and parentheses.
+        Comparisons of a column with a value (``== != < <= > >=``), ``between x and y``, ``in [..]``, ``not in [..]``,
+        ``is null``, ``is not null``, boolean columns by themselves, joined by ``and``, ``or``, ``not`` and parentheses.
         Words of the language may be written in capitals; a column whose name is no word stands in backticks.
 
     Returns
@@ -131,142 +130,46 @@ def parse_filter(text: str) -> Filter:
     >>> parse_filter("18 <= age < 65")
     And(parts=(Comparison(column='age', op='>=', value=18), Comparison(column='age', op='<', value=65)))
     """
-    parser = _Parser(text)
-    tree = parser.either(0)
-    if parser.kind != "end":
-        raise parser.expected("'and', 'or' or the end")
-    return tree
+    return _narrowed(parse_expression(text))
 
 
-@dataclass(frozen=True)
-class _Name:
-    name: str
+def _narrowed(tree: Expression) -> Filter:
+    """Refuse what footers cannot tell: a filter holds one column at a time to values."""
+    if isinstance(tree, Both):
+        return And(tuple(_flat(tree, Both)))
+    if isinstance(tree, Either):
+        return Or(tuple(_flat(tree, Either)))
+    if isinstance(tree, Negated):
+        return Not(_narrowed(tree.part))
+    if isinstance(tree, Column):
+        return Truth(tree.name)
+    if isinstance(tree, Null) and isinstance(tree.part, Column):
+        return Missing(tree.part.name)
+    if isinstance(tree, Among) and isinstance(tree.part, Column):
+        return Membership(tree.part.name, tuple(_value(value) for value in tree.values))
+    if isinstance(tree, Compared):
+        return _comparison(tree)
+    raise ValueError("computes; compare a column with a value, text in quotes")
 
 
-class _Parser:
-    """Recursive descent over tokens, one ahead."""
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.end = 0
-        self.advance()
-
-    def advance(self) -> None:
-        self.place = self.end + len(self.text[self.end :]) - len(self.text[self.end :].lstrip())
-        if self.place >= len(self.text):
-            self.kind, self.token = "end", ""
-            return
-        found = TOKEN.match(self.text, self.end)
-        if found is None:
-            raise ValueError(f"{self.text[self.place :][:20]!r} is not understood; write it as age >= 18")
-        self.kind = str(found.lastgroup)
-        self.token = found[self.kind]
-        self.end = found.end()
-        if self.kind == "word" and self.token.lower() in {"and", "or", "not", "in", "is", "null"}:
-            self.kind, self.token = "key", self.token.lower()
-
-    def expected(self, what: str) -> ValueError:
-        found = repr(self.text[self.place :][:20]) if self.kind != "end" else "the end"
-        return ValueError(f"{what} was expected in place of {found} (character {self.place + 1})")
-
-    def takes(self, *tokens: str) -> str | None:
-        if self.kind in {"key", "sign"} and self.token in tokens:
-            token = self.token
-            self.advance()
-            return token
-        return None
-
-    def require(self, token: str) -> None:
-        if self.takes(token) is None:
-            raise self.expected(repr(token))
-
-    def either(self, depth: int) -> Filter:
-        parts = [self.both(depth)]
-        while self.takes("or"):
-            parts.append(self.both(depth))
-        return parts[0] if len(parts) == 1 else Or(tuple(parts))
-
-    def both(self, depth: int) -> Filter:
-        parts = [self.negated(depth)]
-        while self.takes("and"):
-            parts.append(self.negated(depth))
-        return parts[0] if len(parts) == 1 else And(tuple(parts))
-
-    def negated(self, depth: int) -> Filter:
-        if depth > DEEPEST:
-            raise ValueError(f"is nested deeper than {DEEPEST} levels")
-        if self.takes("not"):
-            return Not(self.negated(depth + 1))
-        if self.takes("("):
-            tree = self.either(depth + 1)
-            self.require(")")
-            return tree
-        return self.condition()
-
-    def condition(self) -> Filter:
-        left = self.operand()
-        if isinstance(left, _Name):
-            if self.takes("is"):
-                negative = self.takes("not")
-                self.require("null")
-                return Not(Missing(left.name)) if negative else Missing(left.name)
-            negative = self.takes("not")
-            if self.takes("in"):
-                within = Membership(left.name, self.values())
-                return Not(within) if negative else within
-            if negative:
-                raise self.expected("'in'")
-        comparisons: list[Filter] = []
-        while op := self.takes("==", "=", "!=", "<>", "<=", ">=", "<", ">"):
-            right = self.operand()
-            comparisons.append(_comparison(left, SAME.get(op, op), right))
-            left = right
-        if comparisons:
-            return comparisons[0] if len(comparisons) == 1 else And(tuple(comparisons))
-        if isinstance(left, _Name):
-            return Truth(left.name)
-        raise self.expected("a comparison")
-
-    def operand(self) -> _Name | Value:
-        kind, token = self.kind, self.token
-        if kind == "word" and token.lower() in {"true", "false"}:
-            value: _Name | Value = token.lower() == "true"
-        elif kind == "word":
-            value = _Name(token)
-        elif kind == "quoted":
-            value = _Name(token[1:-1])
-        elif kind == "text":
-            value = re.sub(r"\\(.)", r"\1", token[1:-1])
-        elif kind == "number":
-            value = int(token) if re.fullmatch(r"[-+]?\d+", token) else float(token)
-        elif (kind, token) == ("key", "null"):
-            raise ValueError("nothing equals null; write `is null` or `is not null`")
+def _flat(tree: Both | Either, kind: type[Both | Either]) -> Iterator[Filter]:
+    for part in (tree.left, tree.right):
+        if isinstance(part, kind):
+            yield from _flat(part, kind)
         else:
-            raise self.expected("a column or a value")
-        self.advance()
-        return value
-
-    def values(self) -> tuple[Value, ...]:
-        closing = "]" if self.takes("[") else ")"
-        if closing == ")":
-            self.require("(")
-        values: list[Value] = []
-        while self.takes(closing) is None:
-            if values:
-                self.require(",")
-            value = self.operand()
-            if isinstance(value, _Name):
-                raise ValueError(f"{value.name!r} stands in a list of values; put text in quotes")  # noqa: TRY004 told as a mistake in the text
-            values.append(value)
-        if not values:
-            raise ValueError("an empty list holds no row; name the values")
-        return tuple(values)
+            yield _narrowed(part)
 
 
-def _comparison(left: _Name | Value, op: str, right: _Name | Value) -> Comparison:
-    if isinstance(left, _Name) and not isinstance(right, _Name):
-        return Comparison(left.name, op, right)
-    if isinstance(right, _Name) and not isinstance(left, _Name):
-        return Comparison(right.name, FLIPPED[op], left)
-    what = "two columns" if isinstance(left, _Name) else "two values"
-    raise ValueError(f"compares {what}; compare a column with a value, text in quotes")
+def _comparison(tree: Compared) -> Comparison:
+    left, right = tree.left, tree.right
+    if isinstance(left, Column) and isinstance(right, Literal):
+        return Comparison(left.name, tree.op, _value(right))
+    if isinstance(left, Literal) and isinstance(right, Column):
+        return Comparison(right.name, FLIPPED[tree.op], _value(left))
+    what = {(Column, Column): "two columns", (Literal, Literal): "two values"}.get((type(left), type(right)))
+    raise ValueError(f"compares {what or 'what is computed'}; compare a column with a value, text in quotes")
+
+
+def _value(literal: Literal) -> Value:
+    assert isinstance(literal.value, Value), "a parsed text holds no dates"
+    return literal.value

@@ -7,7 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from headrace.data.embeddings import EmbeddingOptions  # noqa: TC001 pydantic reads it
 from headrace.data.filters import parse_filter
+from headrace.data.history import History, Step
 from headrace.options import Options
 
 
@@ -86,6 +88,12 @@ class DataOptions(Options):
     )
     drop: tuple[str, ...] = Field(default=(), description="Columns that are not used as features")
     split: Split = Field(default=RandomSplit(), description="Which rows train, validate and test")
+    history: tuple[Step, ...] = Field(
+        default=(), description="Columns made from the rows before, of data in the order of `time`"
+    )
+    embeddings: tuple[EmbeddingOptions, ...] = Field(
+        default=(), description="Columns that local language models make of columns of text"
+    )
 
     @field_validator("where")
     @classmethod
@@ -98,7 +106,14 @@ class DataOptions(Options):
     def _name_the_time_column(self) -> DataOptions:
         if self.split.kind == "time" and self.time is None:
             raise ValueError("a time split needs the time column; add data.time")
+        if self.history and self.time is None:
+            raise ValueError("history needs the time column; add data.time")
         return self
+
+    @property
+    def looked_back(self) -> History | None:
+        """What is made from the rows before; None when that is nothing."""
+        return History(self.time, self.history) if self.history and self.time is not None else None
 
 
 class FeaturesOptions(Options):

@@ -23,6 +23,8 @@ from headrace.errors import DataError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    import pandas as pd
+
     from headrace.data.chunks import Chunk, Piece
     from headrace.data.filters import Filter
 
@@ -31,8 +33,8 @@ Places: TypeAlias = "np.ndarray[tuple[int], np.dtype[np.int64]]"
 BATCH = 65_536
 """Rows that are decoded at once of a row group that is read in slices."""
 
-BUFFER = 1 << 18
-"""Bytes of each column that are read ahead of such a row group."""
+LEAST_BUFFER, BUFFER, BUFFERS = 1 << 12, 1 << 18, 1 << 25
+"""Bytes of each column that are read ahead of such a row group: as many as all columns share, within bounds."""
 
 CODED = pa.dictionary(pa.int32(), pa.string())
 """Type of every text column that is read as codes."""
@@ -132,6 +134,32 @@ def wanted_type(data_type: pa.DataType, *, dictionary: bool) -> pa.DataType:
     return CODED if dictionary and is_text(data_type) else data_type
 
 
+def to_pandas(table: pa.Table) -> pd.DataFrame:
+    """Return a table as an Arrow-backed frame."""
+    import pandas as pd
+
+    frame: pd.DataFrame = table.to_pandas(types_mapper=pd.ArrowDtype)
+    return frame
+
+
+def row_group_of(path: str, row: int) -> int:
+    """Say in which row group of a file a row is, by its number in the file.
+
+    Raises
+    ------
+    StorageError
+        The file cannot be read.
+    """
+    filesystem, place = open_filesystem(path)
+    try:
+        with filesystem.open(place, "rb") as source:
+            metadata = pq.read_metadata(source)
+    except OSError as error:
+        raise storage_error(error, path) from error
+    ends = np.cumsum([metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)])
+    return int(np.searchsorted(ends, row, side="right"))
+
+
 def _wanted_field(field: pa.Field, dictionary: bool) -> pa.Field:
     return pa.field(field.name, wanted_type(field.type, dictionary=dictionary))
 
@@ -178,7 +206,7 @@ def _open_parquet(source: Any, wanted: pa.Schema, *, coalesce: bool, sliced: boo
         read_dictionary=coded,
         pre_buffer=coalesce and not sliced,
         # A large row group is streamed: its compressed columns are never in memory as a whole.
-        buffer_size=BUFFER if sliced else 0,
+        buffer_size=max(LEAST_BUFFER, min(BUFFER, BUFFERS // max(1, len(wanted)))) if sliced else 0,
         page_checksum_verification=True,
     )
 

@@ -18,7 +18,7 @@ from fsspec.implementations.local import LocalFileSystem
 from headrace.errors import InputError, MissingExtraError, StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 LAST_UPLOADED = "manifest.json"
 """On an object store a directory exists for readers once this file does."""
@@ -157,13 +157,18 @@ def write_bytes(url: str, data: bytes) -> None:
     StorageError
         It cannot be written; nothing half-written stays.
     """
+    write_pieces(url, [data])
+
+
+def write_pieces(url: str, pieces: Iterable[bytes]) -> None:
+    """Write a whole file as `write_bytes` does; locally no more than one of its pieces is in memory at a time."""
     filesystem, path = open_filesystem(url)
     with _errors_of(url):
         if is_local(filesystem):
-            _write_local(Path(path), data)
+            _write_local(Path(path), pieces)
         else:
             filesystem.makedirs(str(PurePosixPath(path).parent), exist_ok=True)
-            filesystem.pipe_file(path, data)
+            filesystem.pipe_file(path, b"".join(pieces))
 
 
 def create(url: str, data: bytes) -> bool:
@@ -336,12 +341,12 @@ def _claimed(url: str) -> Iterator[None]:
             remove_tree(claim)
 
 
-def _write_local(path: Path, data: bytes) -> None:
+def _write_local(path: Path, pieces: Iterable[bytes]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp-{secrets.token_hex(4)}")
     try:
         with temporary.open("wb") as file:
-            file.write(data)
+            file.writelines(pieces)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

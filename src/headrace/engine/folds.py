@@ -13,7 +13,11 @@ from headrace.accumulators.hashing import hash_numbers, hash_strings, splitmix64
 from headrace.engine.order import words
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from numpy.typing import NDArray
+
+_MICROSECONDS = {"s": 1_000_000, "ms": 1_000, "us": 1}
 
 NOWHERE = 255
 """Cell of a row that is in none."""
@@ -377,3 +381,12 @@ def _dealt(keys: NDArray[np.uint64], count: int, repeats: int, *, seed: int) -> 
         for repeat in range(repeats)
     ]
     return np.array(dealt, np.uint8)
+
+
+def time_length(span: timedelta, kind: pa.DataType) -> int:
+    """Turn a length of time into the unit of a column of times, rounded up."""
+    microseconds = round(span.total_seconds() * 1e6)
+    if pa.types.is_date32(kind):
+        return -(-microseconds // 86_400_000_000)
+    unit = "ms" if pa.types.is_date64(kind) else kind.unit
+    return microseconds * 1000 if unit == "ns" else -(-microseconds // _MICROSECONDS[unit])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -51,13 +52,21 @@ def row_keys(chunk: Chunk) -> NDArray[np.uint64]:
     The key of a row does not change when files are added or chunks are cut otherwise, nor with the filter that keeps
     it; a chunk that was read with one has the keys of the rows kept.
     """
-    keys = []
-    for piece in chunk.pieces:
-        base = np.uint64(xxhash.xxh3_64_intdigest(piece.key.encode()))
-        place = np.arange(piece.first_row, piece.first_row + piece.rows, dtype=np.uint64)
-        keys.append(splitmix64(place + base))
-    whole = np.concatenate(keys) if keys else np.empty(0, np.uint64)
+    whole = _keys_of(tuple((piece.key, piece.first_row, piece.rows) for piece in chunk.pieces))
     return whole if chunk.kept is None else whole[chunk.kept]
+
+
+# Everyone who looks at a chunk asks for its keys; a few chunks are looked at at a time.
+@lru_cache(maxsize=4)
+def _keys_of(runs: tuple[tuple[str, int, int], ...]) -> NDArray[np.uint64]:
+    """Keys of runs of rows, each of a file, from a row, so many; read-only."""
+    keys = []
+    for name, first, rows in runs:
+        base = np.uint64(xxhash.xxh3_64_intdigest(name.encode()))
+        keys.append(splitmix64(np.arange(first, first + rows, dtype=np.uint64) + base))
+    whole = np.concatenate(keys) if keys else np.empty(0, np.uint64)
+    whole.flags.writeable = False
+    return whole
 
 
 def uniform(keys: NDArray[np.uint64], *, seed: int, salt: str) -> NDArray[np.float64]:

@@ -69,6 +69,7 @@ class Reader:
         *,
         name: str,
         form: Form | None = None,
+        finish: Callable[[Any], Any] | None = None,
     ) -> Any:
         """Read every chunk once and merge what is learnt, in a tree fixed by the chunk order.
 
@@ -84,6 +85,8 @@ class Reader:
             The pass, for people and for the ledger.
         form : Form, optional
             How states are committed; without it the pass begins anew after a crash.
+        finish : callable, optional
+            ``finish(state) -> state``, applied to that of all chunks on a worker, before it is committed and given back.
 
         Returns
         -------
@@ -123,6 +126,8 @@ class Reader:
                 count=partial(self._count, record),
                 seconds=seconds,
             ).run()
+            if finish is not None:
+                root = self.client.submit(finish, root, pure=False)
             if not commits.on:
                 return root.result()
             state, (piece,) = self.client.gather([root, *commits.dumps([root])])
@@ -291,8 +296,12 @@ class Reader:
     def _compute(
         self, source: Source, index: int, function: Callable[[pa.Table, Chunk], Any], key: str
     ) -> Future[Any]:
+        import dask
+
         self._function = function
-        future: Future[Any] = self.client.submit(source.work(index, function), key=key, pure=False)
+        # Dask warns of data within a graph; what came before a chunk is wanted there, and goes with its task alone.
+        with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1TB"}):
+            future: Future[Any] = self.client.submit(source.work(index, function), key=key, pure=False)
         return future
 
     def _count(self, record: PassRecord, reading: Reading) -> None:

@@ -128,9 +128,17 @@ def make_plan(
     notes: Sequence[str] = (),
     copies: int = 1,
     classes: int = 2,
+    parts: int = PARTS_OF_SPLIT,
+    slabs: Sequence[tuple[str, Reads]] = (),
+    beside: Reads | None = None,
+    width: int = 0,
+    judged: int = VALIDATION_ROWS,
     cache: int = 0,
+    looked_back: Reads | None = None,
+    learnt_again: int = 0,
+    models: int = 0,
 ) -> Plan:
-    """Plan the passes of a run: one to profile, one for each epoch, one to test.
+    """Plan the passes of a run: one to look back where columns are made so, one to profile, one for each epoch, one to test.
 
     Parameters
     ----------
@@ -146,8 +154,24 @@ def make_plan(
         How often the rows of a chunk are prepared: for each fold that prepares them in its own way.
     classes : int, optional
         Classes of the target that a column is summed up for; 1 when it has none.
+    parts : int, optional
+        Parts of the split, or cells of folds, that a column is summed up for.
+    slabs : sequence of pairs, optional
+        Passes that profile, by name, when there are too many columns for one; `profiled` is the largest of them.
+    beside : Reads, optional
+        What finders read that look at more columns than one of these passes.
+    width : int, optional
+        Columns that are profiled at once; all by default.
+    judged : int, optional
+        Validation rows that are held at most.
     cache : int, optional
         Bytes of disk for prepared blocks; 0 when none are kept.
+    looked_back : Reads, optional
+        What is read to know what came before each chunk.
+    learnt_again : int, optional
+        Bytes of what the preparation learns of a chunk in a pass of its own; 0 when it needs none.
+    models : int, optional
+        Bytes that language models take of a process, with what they compute with.
     workers, threads : int
         Processes, and threads in each.
     memory_budget : int
@@ -156,20 +180,27 @@ def make_plan(
         What the user should know of the data.
     """
     reads = [
-        ("profile", profiled),
+        *([("history", looked_back)] if looked_back else []),
+        *(slabs or [("profile", profiled)]),
+        *([("profile rows", beside)] if beside else []),
+        *([("prepare", trained)] if learnt_again else []),
         *((epoch, trained) for epoch in epochs),
         ("test", tested),
     ]
     every = (profiled, trained, tested)
+    width, groups = width or len(columns), parts * classes
     projected = project_memory(
         every, row_bytes=row_bytes, workers=workers, threads=threads, copies=copies,
-        columns=len(columns), classes=classes,
-    )  # fmt: skip
-    summaries = summary_memory(profiled, len(columns), classes, workers=workers, threads=threads)
+        columns=width, groups=groups, judged=judged, learnt_again=learnt_again,
+    ) + models  # fmt: skip
+    summaries = summary_memory(profiled, width, groups, workers=workers, threads=threads)
     largest = max(every, key=lambda each: each.largest)
     most = largest.largest_at
     if summaries > max(threads * COPIES_OF_A_CHUNK * largest.largest, projected // 4):
-        most = f"most of it for the summaries of {len(columns):,} columns, {summaries / MIB:,.0f} MiB"
+        most = f"most of it for the summaries of {width:,} columns, {summaries / MIB:,.0f} MiB"
+    again = learnt_again * merged_at_once(trained, workers=workers, threads=threads)
+    if again > max(summaries, projected // 4):
+        most = f"most of it for products of tokens, {again / MIB:,.0f} MiB"
     cached = trained.rows * row_bytes if cache and len(epochs) > 1 else 0
     kept = [] if not cached else [_cache_note(cached, cache)]
     return Plan(
@@ -207,34 +238,64 @@ def project_memory(
     threads: int,
     copies: int = 1,
     columns: int = 0,
-    classes: int = 2,
+    groups: int = 2 * PARTS_OF_SPLIT,
+    judged: int = VALIDATION_ROWS,
+    learnt_again: int = 0,
 ) -> int:
     """Project the peak of one worker in bytes, as a sum that can be checked by eye.
 
-    A process without data; what the allocator keeps; for each thread the copies of a chunk at work; and the larger of
-    two: the summaries of a profile (`summary_memory`), or, in training, the prepared blocks that wait for their turn
+    A process without data; what the allocator keeps; and the largest of three, each with the copies of a chunk at work for each thread: the
+    summaries of a profile (`summary_memory`), what a preparation learns in a pass of its own, or, in training, the prepared blocks that wait for their turn
     (at most twice as many as there are threads in all, or as many when folds prepare them in their own way, and they may
     gather on one worker), once for each such fold, with the validation rows, once held and once put together.
     """
     profiled, trained, tested = reads
     waiting = min(trained.chunks, look_ahead(copies) * workers * threads)
     blocks = max(waiting * trained.most_rows * copies, threads * tested.most_rows)
-    training = blocks * row_bytes + 2 * min(trained.rows, VALIDATION_ROWS) * row_bytes
+    training = blocks * row_bytes + 2 * min(trained.rows, judged) * row_bytes
+    again = learnt_again * merged_at_once(trained, workers=workers, threads=threads)
+    summaries = summary_memory(profiled, columns, groups, workers=workers, threads=threads)
+    copied = threads * COPIES_OF_A_CHUNK
     return (
         PROCESS_BYTES
         + ALLOCATOR_BYTES
-        + threads * COPIES_OF_A_CHUNK * max(each.largest for each in reads)
-        + max(training, summary_memory(profiled, columns, classes, workers=workers, threads=threads))
+        + max(
+            copied * profiled.largest + summaries,
+            copied * max(trained.largest, tested.largest) + max(training, again),
+        )
     )
 
 
-def summary_memory(profiled: Reads, columns: int, classes: int, *, workers: int, threads: int) -> int:
+def summary_memory(profiled: Reads, columns: int, groups: int, *, workers: int, threads: int) -> int:
     """Bytes of the summaries that one worker holds while the columns are profiled.
 
-    Each thread merges two into a third; besides, the tree of merges waits with one for each power of two of chunks,
-    spread over the workers. A summary has, for each column, a part for each class and part of the split.
+    A summary has, for each column, a part for each class and part of the split.
     """
-    full, empty = PARTS_OF_SPLIT * classes * SUMMARY_BYTES, PARTS_OF_SPLIT * classes * EMPTY_SUMMARY_BYTES
-    waiting = -(-max(0, profiled.chunks - 1).bit_length() // workers)
-    held = min(MERGED_AT_ONCE * threads + waiting, 2 * profiled.chunks)
-    return columns * held * min(full, empty + ROW_SUMMARY_BYTES * profiled.rows)
+    held = merged_at_once(profiled, workers=workers, threads=threads)
+    return columns * held * summary_bytes(groups, profiled.rows)
+
+
+def summary_bytes(groups: int, rows: int) -> int:
+    """Bytes of the summary of one column: few rows do not fill it."""
+    return min(groups * SUMMARY_BYTES, groups * EMPTY_SUMMARY_BYTES + ROW_SUMMARY_BYTES * rows)
+
+
+def validation_limit(row_bytes: int, memory: int) -> int:
+    """Say how many validation rows may be held: of very wide ones, what an eighth of the memory budget takes.
+
+    Examples
+    --------
+    >>> validation_limit(200, 1 << 30), validation_limit(80_000, 2 << 30)
+    (200000, 3355)
+    """
+    return min(VALIDATION_ROWS, max(1, memory // 8 // row_bytes))
+
+
+def merged_at_once(reads: Reads, *, workers: int, threads: int) -> int:
+    """Count the states of a pass that one worker holds.
+
+    Each thread merges two into a third; besides, the tree of merges waits with one for each power of two of chunks, spread over the
+    workers.
+    """
+    waiting = -(-max(0, reads.chunks - 1).bit_length() // workers)
+    return min(MERGED_AT_ONCE * threads + waiting, 2 * reads.chunks)

@@ -1,24 +1,24 @@
-"""Files of a source, each a unit: delimited text, JSON Lines, workbooks, Parquet; to typed batches."""
+"""Files of a source, each a unit: delimited text, JSON, workbooks, Parquet; to typed batches."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from headrace.errors import DataError
-from headrace.ingesting.batches import Batch, conform, flat, names_of, rows_to_batch, text_table
+from headrace.ingesting.batches import Batch, conform, names_of, rows_to_batch, text_table
 from headrace.ingesting.columns import ColumnPlan, Layout
 from headrace.ingesting.delimited import BLOCK, Reading, read_block, string_sample, whole_records
 from headrace.ingesting.firstlook import declared_plan, first_look
+from headrace.ingesting.jsonrecords import Records, array_records, line_records
 from headrace.ingesting.places import find_places, format_of, raw_file, sha256_of, streams, told
-from headrace.ingesting.quarantine import BadRow
 from headrace.ingesting.records import Dialect
 from headrace.ingesting.sniffing import HEAD, encoding_of, in_utf8, shape_of
 from headrace.ingesting.sources import Unit
@@ -37,6 +37,7 @@ AHEAD = 2
 """Blocks that are parsed while one is written."""
 ROWS_AT_ONCE = 20_000
 FILES_LOOKED_AT = 3
+JSON = {"json", "jsonl"}
 LINES = Dialect("\x00", "")
 """One record a line."""
 
@@ -74,7 +75,11 @@ class Files:
             promote_options="default",
         )
         if not sample.num_rows:
-            raise DataError("the first look found no row", where=chosen[0].label, mend="check source.url")
+            raise DataError(
+                "the first look found no row",
+                where=chosen[0].label,
+                mend="check source.url, and source.records of a list that an object holds",
+            )
         return first_look(sample, file.columns, file.drop, file.first_look.agreement)
 
     def read(self, unit: Unit, layout: Layout, facts: dict[str, Any]) -> Iterator[Batch]:
@@ -116,11 +121,11 @@ class Files:
         source, file = self._source, self._work.file
         kind = format_of(name, source.format)
         head = _filled(stream, HEAD)
-        if kind == "jsonl":
-            whole = len(head) < HEAD
-            lines = head.split(b"\n")[: file.first_look.rows]
-            records = [_record(line) for line in (lines if whole else lines[:-1])]
-            return self._text_table([row for row in records if isinstance(row, dict)])
+        if kind in JSON:
+            pieces = chain([head], iter(lambda: stream.read(BLOCK), b""))
+            records = self._records(pieces, name, kind, block=HEAD)
+            found = next((some for some in records if some.rows), Records())
+            return self._text_table(found.rows[: file.first_look.rows])
         shape, text = self._shape(head, name, kind)
         end = text.rfind(b"\n") + 1 if len(head) == HEAD else len(text)
         return string_sample(
@@ -140,7 +145,7 @@ class Files:
         return text_table(rows, names_of(rows), self._work.file.null_values)
 
     def _texts(self, place: Place, layout: Layout, facts: dict[str, Any]) -> Iterator[Batch]:
-        """Read delimited text or JSON Lines, packed or not."""
+        """Read delimited text or JSON, packed or not."""
         with streams(place, self._source.member, self._work) as members:
             for name, stream in members:
                 kind = format_of(name, self._source.format)
@@ -159,10 +164,12 @@ class Files:
                         yield piece
                         piece = stream.read(BLOCK)
 
-                if kind == "jsonl":
-                    yield from self._json_lines(pieces(), layout, name)
+                text = pieces()
+                if kind in JSON:
+                    yield from self._json(text, layout, name, kind)
                 else:
-                    yield from self._delimited(head, pieces(), layout, name, kind)
+                    yield from self._delimited(head, text, layout, name, kind)
+                deque(text, maxlen=0)  # what stands behind an array
                 # What is hashed is the unpacked text, which is what was read.
                 facts.setdefault("sha256", {})[name] = hashed.hexdigest()
                 facts["bytes"] = facts.get("bytes", 0) + size
@@ -185,24 +192,21 @@ class Files:
 
         yield from _ahead(blocks())
 
-    def _json_lines(self, pieces: Iterator[bytes], layout: Layout, name: str) -> Iterator[Batch]:
-        line = 0
-        for block in whole_records(in_utf8(pieces, "utf-8-sig", name), LINES, name):
-            rows: list[dict[str, Any]] = []
-            lines: list[int] = []
-            bad: list[BadRow] = []
-            for text in block.splitlines():
-                line += 1
-                if not text.strip():
-                    continue
-                record = _record(text)
-                if isinstance(record, dict):
-                    rows.append(record)
-                    lines.append(line)
-                else:
-                    bad.append(BadRow(line, record, text.decode("utf-8", "backslashreplace")))
-            batch = rows_to_batch(rows, lines, layout, self._work.file.null_values)
-            yield Batch(batch.table, (*bad, *batch.bad))
+    def _json(self, pieces: Iterator[bytes], layout: Layout, name: str, kind: str) -> Iterator[Batch]:
+        for found in self._records(pieces, name, kind):
+            batch = rows_to_batch(found.rows, found.lines, layout, self._work.file.null_values)
+            yield Batch(batch.table, (*found.bad, *batch.bad))
+
+    def _records(
+        self, pieces: Iterator[bytes], name: str, kind: str, block: int = BLOCK
+    ) -> Iterator[Records]:
+        """Read records of JSON, in lines or in one array: a file named ``.json`` may be either."""
+        pieces = in_utf8(pieces, "utf-8-sig", name)
+        first = next(pieces, b"")
+        pieces = chain([first], pieces)
+        if kind == "json" and (self._source.records or first.lstrip().startswith(b"[")):
+            return array_records(pieces, self._source.records, name)
+        return line_records(whole_records(pieces, LINES, name, block))
 
     def _parquet(self, place: Place, layout: Layout, facts: dict[str, Any]) -> Iterator[Batch]:
         with raw_file(place, self._work) as file:
@@ -274,17 +278,6 @@ def _filled(stream: BinaryIO, size: int) -> bytes:
         parts.append(part)
         size -= len(part)
     return b"".join(parts)
-
-
-def _record(line: bytes) -> dict[str, Any] | str:
-    """Read a line of JSON Lines: its fields, or why it is none."""
-    try:
-        value = json.loads(line)
-    except ValueError as error:
-        return f"is not JSON: {error}"
-    except RecursionError:
-        return "is nested too deeply"
-    return flat(value) if isinstance(value, dict) else f"is a {type(value).__name__}, not an object"
 
 
 def _parquet_file(file: BinaryIO, where: str) -> pq.ParquetFile:

@@ -50,11 +50,11 @@ Column = Annotated[ColumnOptions, BeforeValidator(_column, json_schema_input_typ
 
 
 class FilesSource(Options):
-    """Files by path, glob or URL: CSV, TSV, JSON Lines, Excel, Parquet; compressed or zipped."""
+    """Files by path, glob or URL: CSV, TSV, JSON and JSON Lines, Excel, Parquet; compressed or zipped."""
 
     kind: Literal["files"]
     url: Strings = Field(min_length=1, description="Paths, globs or URLs, http(s) and fsspec's")
-    format: Literal["csv", "tsv", "jsonl", "excel", "parquet"] | None = Field(
+    format: Literal["csv", "tsv", "json", "jsonl", "excel", "parquet"] | None = Field(
         default=None, description="What the files are; by their names when left out"
     )
     delimiter: str | None = Field(
@@ -66,6 +66,7 @@ class FilesSource(Options):
     names: tuple[str, ...] = Field(default=(), description="Names of the columns, in place of the header's")
     skip: int = Field(default=0, ge=0, description="Lines before the header")
     member: str = Field(default="*", description="Which files of a zip archive are read, as a glob")
+    records: str = Field(default="", description="Where a JSON file holds its list, such as data.items")
     sheet: str | int = Field(default=0, description="Sheet of a workbook, by name or number")
 
 

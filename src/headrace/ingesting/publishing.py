@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from headrace.data.files import PUBLISHED
 from headrace.data.storage import (
     exists,
     is_local,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 ABOUT = "_ingest"
 """Folder of the state, the provenance and the quarantine; readers of the data pass over it."""
-STATE, PROVENANCE, BAD = f"{ABOUT}/state.json", f"{ABOUT}/provenance.json", f"{ABOUT}/quarantine"
+STATE, PROVENANCE, BAD = PUBLISHED, f"{ABOUT}/provenance.json", f"{ABOUT}/quarantine"
 FORMAT = 1
 EXCHANGE = 2
 HERE = -100
@@ -100,7 +101,8 @@ def publish(
     """Put a version into the place of the one before.
 
     On this machine the next directory is made beside the old one, of links to the files that stay, and the two are exchanged in
-    one step. On a store the new files are sent first, then the state, and then what is no longer part of it is removed.
+    one step. On a store the new files are sent first, under names that no published file has; then the state, one object that
+    names the files of the dataset, is replaced; and then what is no longer part of it is removed.
 
     Parameters
     ----------

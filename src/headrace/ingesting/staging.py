@@ -17,6 +17,7 @@ from headrace.data.storage import is_local, open_filesystem, storage_error
 from headrace.errors import RunError
 from headrace.ingesting.columns import Layout
 from headrace.ingesting.quarantine import Quarantine
+from headrace.ingesting.sources import digest
 from headrace.ingesting.writing import Parts
 
 if TYPE_CHECKING:
@@ -64,9 +65,17 @@ class Staging:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.spool = folder / "spool"
+        self._spec = ""
 
     def begin(self, spec: str) -> None:
-        """Keep what a killed ingest of the same file has left; drop that of another."""
+        """Keep what a killed ingest of the same file has left; drop that of another.
+
+        Parameters
+        ----------
+        spec : str
+            Hash of the ingest file and of what is published, so that it is new after each publication.
+        """
+        self._spec = spec
         mark = self.folder / "spec"
         if not mark.exists() or mark.read_text() != spec:
             self.clear()
@@ -116,14 +125,17 @@ class Staging:
     ) -> StagedUnit:
         """Write a unit aside; when this returns it is whole, and outlives a power cut.
 
-        Files are named by the place of the unit among all, so readers that sort names keep the order of the source.
+        Files are named by the place of the unit among all, so readers that sort names keep the order of the source, and by
+        the ingest, so that none takes the name of a file that is published.
         """
         started = time.monotonic()
         home = self.unit_folder(unit.key)
         aside = home.with_name(f".{unit.key}")
         shutil.rmtree(aside, ignore_errors=True)
         (aside / DATA).mkdir(parents=True)
-        parts = Parts(aside / DATA, layout.schema, options, f"part-{place:05}-{unit.key[:8]}")
+        parts = Parts(
+            aside / DATA, layout.schema, options, f"part-{place:05}-{digest([self._spec, unit.key])[:8]}"
+        )
         quarantine = Quarantine(aside / QUARANTINE, unit.label)
         rows = 0
         try:

@@ -82,6 +82,16 @@ def signature_differences(first: Signature, second: Signature) -> list[str]:
         for name in ("task", "target", "classes", "features_function")
         if getattr(first, name) != getattr(second, name)
     ]
+    made = [
+        (each.history.describe() if each.history else {})
+        | {made.column: made.words for made in each.embeddings}
+        for each in (first, second)
+    ]
+    said += [
+        f"{name}: {made[0][name]}, and {words}"
+        for name, words in made[1].items()
+        if made[0].get(name, words) != words
+    ]
     ours, theirs = ({column.name: column for column in each.inputs} for each in (first, second))
     said += [f"only the first reads {name}" for name in ours if name not in theirs]
     said += [f"only the second reads {name}" for name in theirs if name not in ours]

@@ -114,10 +114,9 @@ def whole_table(data: Any, columns: Sequence[InputColumn] = ()) -> pa.Table:
         except (pa.ArrowException, TypeError, ValueError) as error:
             raise InputError(f"the frame cannot be read: {error}") from error
     checked = to_table(table, columns)
-    for column in columns:
-        array = _as_in_training(checked.column(column.name), column.type)
-        table = table.set_column(table.schema.names.index(column.name), column.name, array)
-    return table
+    held = dict(zip(table.column_names, table.columns, strict=True))
+    held |= {column.name: _as_in_training(checked.column(column.name), column.type) for column in columns}
+    return pa.table(held, metadata=table.schema.metadata)
 
 
 def _as_in_training(array: pa.ChunkedArray, type_name: str) -> pa.ChunkedArray:

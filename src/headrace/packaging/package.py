@@ -166,7 +166,7 @@ def write_package(
     *,
     pipeline: Any,
     signature: Signature,
-    profile: dict[str, Any],
+    profile: dict[str, Any] | bytes,
     metrics: dict[str, Any],
     provenance: dict[str, Any],
     card: dict[str, Any],
@@ -183,8 +183,8 @@ def write_package(
         Fitted.
     signature : Signature
         What it takes and gives.
-    profile : dict
-        The profile of the training data (`Profile.to_dict`); kept as it is.
+    profile : dict or bytes
+        The profile of the training data (`Profile.to_dict`), or its JSON text; kept as it is.
     metrics : dict
         The assessment (`Assessment.to_dict`); see `card.render_card` for what the card reads of it.
     provenance : dict
@@ -221,7 +221,7 @@ def write_package(
     )
     contents = {
         PIPELINE: model,
-        PROFILE: _json(profile),
+        PROFILE: profile if isinstance(profile, bytes) else _json(profile),
         CARD: page.encode(),
         **(exports or {}),
     }

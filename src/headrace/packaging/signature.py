@@ -9,6 +9,9 @@ from typing import Any, Self
 
 import numpy as np
 
+from headrace.data.embeddings import Embedding
+from headrace.data.history import History
+
 Scalar = str | int | float | bool
 MAX_CATEGORIES = 100
 
@@ -80,6 +83,13 @@ class Signature:
         ``module:function``, a user's function from a DataFrame to a DataFrame, row by row.
     raw_inputs : tuple of InputColumn
         The columns that the feature function needs; empty: it is given the frame as it comes.
+    history : History, optional
+        Which inputs are made from the rows before, and how: batch scoring makes them, who asks for single rows gives
+        them.
+    embeddings : tuple of Embedding
+        Which inputs language models make of texts, in the same way.
+    threshold : float, optional
+        Of two classes: the probability from which the second one is predicted; without it the more probable one is.
     """
 
     inputs: tuple[InputColumn, ...]
@@ -88,6 +98,9 @@ class Signature:
     classes: tuple[Scalar, ...] = ()
     features_function: str | None = None
     raw_inputs: tuple[InputColumn, ...] = ()
+    history: History | None = None
+    embeddings: tuple[Embedding, ...] = ()
+    threshold: float | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "classes", tuple(plain(label) for label in self.classes))
@@ -101,6 +114,9 @@ class Signature:
             "classes": list(self.classes),
             "features_function": self.features_function,
             "raw_inputs": [column.to_dict() for column in self.raw_inputs],
+            "history": None if self.history is None else self.history.to_dict(),
+            "embeddings": [each.to_dict() for each in self.embeddings],
+            "threshold": self.threshold,
         }
 
     @classmethod
@@ -113,7 +129,21 @@ class Signature:
             classes=tuple(document.get("classes", ())),
             features_function=document.get("features_function"),
             raw_inputs=tuple(InputColumn.from_dict(column) for column in document.get("raw_inputs", ())),
+            history=History.from_dict(document["history"]) if document.get("history") else None,
+            embeddings=tuple(Embedding.from_dict(each) for each in document.get("embeddings", ())),
+            threshold=document.get("threshold"),
         )
+
+    def made(self) -> dict[str, str]:
+        """Say in words how each column is made that is no column of the data."""
+        made = self.history.describe() if self.history else {}
+        return made | {name: words for each in self.embeddings for name, words in each.describe().items()}
+
+    def codes(self, probabilities: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Say which class is predicted from probabilities of shape (rows, classes), as places in `classes`."""
+        if self.threshold is None:
+            return np.asarray(probabilities.argmax(axis=1))
+        return (probabilities[:, 1] >= self.threshold).astype(np.int64)
 
 
 def plain(value: Any) -> Any:

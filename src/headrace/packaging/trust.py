@@ -24,6 +24,8 @@ TRUSTED = {
     "sklearn.impute._iterative.IterativeImputer": "filling by regression: holds linear regressions",
     "sklearn.impute._iterative._ImputerTriplet": "one regression of an IterativeImputer: columns and coefficients",
     "numpy.dtype": "the type of an encoder's output: read with allow_pickle=False",
+    "sklearn.calibration._CalibratedClassifier": "calibrated probabilities: an estimator and its curve",
+    "sklearn.calibration._SigmoidCalibration": "the logistic curve of a calibration: two numbers",
     "xgboost.core.Booster": "boosted trees: bytes that XGBoost's own reader takes, without pickle",
     "xgboost.sklearn.XGBClassifier": "boosted trees: parameters and a Booster",
     "xgboost.sklearn.XGBRegressor": "boosted trees: parameters and a Booster",

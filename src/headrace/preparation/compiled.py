@@ -63,6 +63,10 @@ class CompiledPreparation:
         """Columns that are read."""
         return self._preparation.features_in
 
+    def features_of(self, column: str) -> tuple[int, ...]:
+        """Places of the features that are made of one column and of no other."""
+        return self._preparation.layout.features_of(column)
+
     def keeps(self, table: pa.Table) -> NDArray[np.bool_] | None:
         """Tell which rows may be trained on, shape (rows,); None: all may."""
         rules = self._preparation.rules

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any
 from headrace.errors import WorkflowError
 from headrace.preparation.curves import fit_curve, fit_indicator, fit_outlier_flag
 from headrace.preparation.defaults import given_keys, numeric_options, plan_column
-from headrace.preparation.encodings import COUNTED
-from headrace.preparation.finders import DERIVED, GRAM, counted_name
+from headrace.preparation.encodings import COUNTED, TEXTS
+from headrace.preparation.finders import DERIVED, GRAM, SAMPLE, counted_name
+from headrace.preparation.forests import fit_isolation_forest
+from headrace.preparation.latent import LATENT, fit_latent
 from headrace.preparation.needs import derived_recipes, encoding_of, imputes_by_regression, needs_gram
 from headrace.preparation.numeric import fit_numeric
 from headrace.preparation.options import ColumnOptions
 from headrace.preparation.plans import Dropped, NumericPlan
-from headrace.preparation.rules import RowRule
+from headrace.preparation.recipes import RecipePlan
+from headrace.preparation.rules import RowRule, Rule
 from headrace.preparation.selection import select_columns
 from headrace.preparation.together import fit_interactions, fit_reduction, fit_regression_imputer
 
@@ -22,14 +25,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from headrace.accumulators.gram import Gram
-    from headrace.preparation.options import PrepareOptions
+    from headrace.preparation.forests import ForestRule
+    from headrace.preparation.options import CategoricalOptions, PrepareOptions
     from headrace.preparation.plans import ColumnPlan
     from headrace.profiling.profile import ColumnProfile, Profile
 
 
 def compose(
     profile: Profile, options: PrepareOptions, features: Sequence[str], found: Mapping[str, Any]
-) -> tuple[list[ColumnPlan], list[Dropped], list[RowRule]]:
+) -> tuple[list[ColumnPlan], list[Dropped], list[Rule]]:
     """Learn what becomes of all columns; see `headrace.preparation.fitted.fit_preparation`."""
     columns = profile.columns
     gram: Gram | None = found.get(GRAM)
@@ -39,7 +43,9 @@ def compose(
     dropped: list[Dropped] = []
     going = {}
     if options.select is not None:
-        going = select_columns(profile, _judged(profile, options, features), options.select, gram)
+        going = select_columns(
+            profile, _judged(profile, options, features), options.select, gram, found.get(SAMPLE)
+        )
     regressed = [name for name in features if name not in going and _regresses(columns[name], options)]
     plans: list[ColumnPlan] = []
     for name in features:
@@ -59,7 +65,7 @@ def compose(
             if isinstance(planned, Dropped):
                 dropped.append(planned)
             else:
-                plans += planned
+                plans += planned if how is None else _latent(planned, how, found)
                 staying.append(name)
         else:
             staying.append(name)
@@ -77,7 +83,19 @@ def compose(
     made, lost = _derived(profile, options, found)
     plans += made
     dropped += lost
-    return plans, dropped, _rules(profile, options, staying)
+    rules = _rules(profile, options, staying)
+    forest = _isolated(profile, options, staying, found)
+    return plans, dropped, rules if forest is None else [*rules, forest]
+
+
+def _latent(
+    planned: Sequence[ColumnPlan], how: CategoricalOptions, found: Mapping[str, Any]
+) -> list[ColumnPlan]:
+    """Reduce a text to singular vectors where it is asked for."""
+    if how.components is None or how.encode not in TEXTS:
+        return list(planned)
+    texts = [plan for plan in planned if isinstance(plan, RecipePlan)]
+    return [fit_latent(plan, how.components, found.get(LATENT)) for plan in texts]
 
 
 def _not_found(what: str) -> WorkflowError:
@@ -99,7 +117,7 @@ def _derived(
     for recipe in derived_recipes(options, {name: column.kind for name, column in profile.columns.items()}):
         column = found[DERIVED].columns[recipe.name]
         own = options.columns.get(recipe.name)
-        if own == "passthrough" or (isinstance(own, ColumnOptions) and own.encode is not None):
+        if own == "passthrough" or _is_encoded(own):
             raise WorkflowError(
                 "a derived column is prepared as a number",
                 where=f"prepare.columns.{recipe.name}",
@@ -143,7 +161,7 @@ def _regresses(column: ColumnProfile, options: PrepareOptions) -> bool:
     if column.kind != "numeric" or not imputes_by_regression(options, column.name):
         return False
     own = options.columns.get(column.name)
-    if own == "drop" or (isinstance(own, ColumnOptions) and own.encode is not None):
+    if own == "drop" or _is_encoded(own):
         return False
     summary = column.overall
     if not summary.valid or (column.is_constant and not summary.missing):
@@ -185,6 +203,33 @@ def _reduced(
     return left + [fit_indicator(name, "numeric") for name in taken if name in shown]
 
 
+def _isolated(
+    profile: Profile, options: PrepareOptions, staying: Sequence[str], found: Mapping[str, Any]
+) -> ForestRule | None:
+    """Learn the isolation forest of the numbers that become features, or of those that are named, which need not."""
+    asked = options.isolation_forest
+    if asked is None:
+        return None
+    where = "prepare.isolation_forest.columns"
+    _require_numbers(profile.columns, asked.columns or (), where)
+    names = asked.columns or tuple(
+        name
+        for name in staying
+        if profile.columns[name].kind == "numeric" and not _is_encoded(options.columns.get(name))
+    )
+    if not names:
+        raise WorkflowError(
+            "there is no number to look at", where="prepare.isolation_forest", mend="leave it out"
+        )
+    if SAMPLE not in found or not set(names) <= set(found[SAMPLE].names):
+        raise _not_found("an isolation forest needs a sample of rows")
+    return fit_isolation_forest([profile.columns[name] for name in names], asked, found[SAMPLE])
+
+
+def _is_encoded(own: str | ColumnOptions | None) -> bool:
+    return isinstance(own, ColumnOptions) and own.encode is not None
+
+
 def _require_numbers(columns: Mapping[str, ColumnProfile], names: Sequence[str], where: str) -> None:
     for name in names:
         if columns[name].kind != "numeric" or not columns[name].overall.valid:
@@ -195,9 +240,9 @@ def _require_numbers(columns: Mapping[str, ColumnProfile], names: Sequence[str],
             )
 
 
-def _rules(profile: Profile, options: PrepareOptions, staying: Sequence[str]) -> list[RowRule]:
+def _rules(profile: Profile, options: PrepareOptions, staying: Sequence[str]) -> list[Rule]:
     """Say which rows are not trained on: without a value that is needed, or with an outlier that is removed."""
-    rules = []
+    rules: list[Rule] = []
     for name in options.drop_rows:
         if name not in staying:
             raise WorkflowError(
@@ -212,7 +257,7 @@ def _rules(profile: Profile, options: PrepareOptions, staying: Sequence[str]) ->
         if column.kind != "numeric" or own == "passthrough":
             continue
         numeric = _numeric(column, options)
-        if numeric.outliers != "remove" or (isinstance(own, ColumnOptions) and own.encode is not None):
+        if numeric.outliers != "remove" or _is_encoded(own):
             continue
         plan = fit_numeric(column, numeric.model_copy(update={"impute": "mean"}))
         if plan.low is None or plan.high is None:

@@ -52,6 +52,10 @@ def check_columns(options: PrepareOptions, known: Iterable[str]) -> None:
         places += [(name, f"prepare.interact.{number}.columns") for name in interaction.columns]
     if options.reduce is not None:
         places += [(name, "prepare.reduce.columns") for name in options.reduce.columns or ()]
+    if options.isolation_forest is not None:
+        places += [
+            (name, "prepare.isolation_forest.columns") for name in options.isolation_forest.columns or ()
+        ]
     for name, where in places:
         if name not in names:
             near = difflib.get_close_matches(name, names, 1)

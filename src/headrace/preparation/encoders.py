@@ -11,8 +11,11 @@ from headrace.preparation.plans import MISSING_WORD
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from numpy.typing import NDArray
+
     Learnt = Mapping[str, Any]
 
+MOST_LETTERS = 256
 WHOLE = r"(?s).+"
 """A pattern that takes the whole text as one token."""
 
@@ -85,22 +88,28 @@ def _encode(learnt: Learnt, X: Any) -> Any:
     categories = np.array(learnt["categories"], dtype=object if strings else float)
     rest = np.array(learnt["rest"], dtype=float)
     several = len(rest) > 1
-    y = np.arange(len(categories)) % max(2, len(rest))
-    encoder = TargetEncoder(
-        categories=[categories], target_type="multiclass" if several else "continuous", smooth=1.0
-    )
-    shown = categories[:, None]
-    if several and len(categories) < len(rest):
-        shown = np.resize(shown, (len(rest), 1))
-        y = np.arange(len(rest))
+    rows = max(2, len(rest))
+    shown = np.resize(categories, (rows, 1))
     if hasattr(X, "columns"):
         shown = type(X)(shown, columns=X.columns)
-    encoder.fit(shown, y if several else y.astype(float))
+    encoder = TargetEncoder(target_type="multiclass" if several else "continuous", smooth=1.0)
+    # Fitted on a few rows: what it learns is replaced, and a million categories would take it 10 s.
+    encoder.fit(shown, np.arange(rows, dtype=int if several else float))
+    encoder.categories_ = [_in_one_block(categories) if strings else categories]
     encoder.encodings_ = [np.array(column, dtype=float) for column in learnt["encodings"]]
     encoder.target_mean_ = rest if several else float(rest[0])
     if several:
         encoder.classes_ = np.array(learnt["labels"], dtype=object)
     return encoder
+
+
+def _in_one_block(words: NDArray[Any]) -> NDArray[Any]:
+    """Return words as letters of one width, which skops writes as one block: each of a million objects costs it 10 kB.
+
+    A word that is longer than the others by far, or ends with the letter that fills the width, keeps them objects.
+    """
+    whole = max(map(len, words)) <= MOST_LETTERS and not any(word.endswith("\0") for word in words)
+    return words.astype(str) if whole else words
 
 
 ENCODERS: dict[str, Callable[[Learnt, Any], Any]] = {

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headrace.errors import DataError
+from headrace.errors import DataError, WorkflowError
 from headrace.preparation.recipes import RecipePlan, Step
 
 if TYPE_CHECKING:
@@ -21,6 +21,10 @@ GENERAL = frozenset({"hashing", "frequency", "target", "bag_of_words", "tfidf", 
 """Encodings that are recipes."""
 COUNTED = frozenset({"frequency", "target", "bag_of_words", "tfidf"})
 """Encodings that need counts beside the profile, taken in the same pass."""
+TEXTS = frozenset({"bag_of_words", "tfidf", "text_hashing"})
+"""Encodings whose tokens may be reduced to singular vectors."""
+REDUCED_TOKENS = 2_048
+"""Tokens that are reduced at most: their products take 8 d^2 bytes, 32 MiB."""
 NO_TOKEN = ""
 """Stands for each text, so that texts without a token count."""
 TEXT_TOKENS = 60
@@ -73,6 +77,48 @@ def fit_encoding(
     labels = step.learnt.get("labels", [])
     names = tuple(f"{name}_{label}" for label in labels) if len(labels) > 1 else (name,)
     return RecipePlan(name, column.kind, (name,), (fill, step), names, len(names))
+
+
+def held_tokens(options: CategoricalOptions, name: str) -> int:
+    """Return how many tokens of a text are kept at most: fewer, unless the workflow says how many, when they are reduced.
+
+    Raises
+    ------
+    WorkflowError
+        When it asks for more than can be reduced.
+    """
+    if options.components is None:
+        return options.max_tokens
+    if "max_tokens" not in options.model_fields_set:
+        return min(options.max_tokens, REDUCED_TOKENS)
+    if options.max_tokens > REDUCED_TOKENS:
+        raise _too_many(name, "max_tokens", options.max_tokens)
+    return options.max_tokens
+
+
+def reduced_width(options: CategoricalOptions, name: str) -> int | None:
+    """Return how many tokens of a text are reduced to singular vectors at most; None when they are not.
+
+    Raises
+    ------
+    WorkflowError
+        When there are more than can be.
+    """
+    if options.components is None or options.encode not in TEXTS:
+        return None
+    if options.encode != "text_hashing":
+        return held_tokens(options, name)
+    if options.hash_features > REDUCED_TOKENS:
+        raise _too_many(name, "hash_features", options.hash_features)
+    return options.hash_features
+
+
+def _too_many(name: str, key: str, wanted: int) -> WorkflowError:
+    return WorkflowError(
+        f"components come from the products of at most {REDUCED_TOKENS:,} tokens, and {key} is {wanted:,}",
+        where=f"prepare.columns.{name}.{key}",
+        mend=f"lower {key}, or leave components out",
+    )
 
 
 def _hashed(column: ColumnProfile, steps: tuple[Step, ...], features: int, stored: int) -> RecipePlan:
@@ -150,7 +196,7 @@ def _fit_tokens(column: ColumnProfile, options: CategoricalOptions, counted: Gro
     As `TfidfVectorizer`: tokens by their count in all texts, of equal counts those first in order; rows with their length 1.
     """
     documents = counted.total("texts")
-    vocabulary, within = _frequent_tokens(counted, options)
+    vocabulary, within = _frequent_tokens(counted, options, column.name)
     if not vocabulary:
         raise DataError(
             f"no token stands in {options.min_documents} rows",
@@ -174,12 +220,12 @@ def _fit_tokens(column: ColumnProfile, options: CategoricalOptions, counted: Gro
 
 
 def _frequent_tokens(
-    counted: GroupedSums, options: CategoricalOptions
+    counted: GroupedSums, options: CategoricalOptions, name: str
 ) -> tuple[list[str], NDArray[np.float64]]:
     held = counted.ordered()
     tokens = held.values.to_pylist()
     within = held.column("documents")
     often = [i for i in range(len(tokens)) if within[i] >= options.min_documents and tokens[i] != NO_TOKEN]
     often.sort(key=lambda i: (-int(held.counts[i]), tokens[i]))
-    kept = sorted(often[: options.max_tokens])
+    kept = sorted(often[: held_tokens(options, name)])
     return [tokens[i] for i in kept], within[kept]

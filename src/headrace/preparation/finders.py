@@ -11,15 +11,17 @@ import pyarrow as pa
 
 from headrace.accumulators.gram import Gram
 from headrace.accumulators.grouped import GroupedSums
+from headrace.accumulators.rowsample import RowSample
 from headrace.engine.order import row_keys
 from headrace.preparation.crossfit import RowHashes
 from headrace.preparation.encodings import NO_TOKEN
 from headrace.preparation.general import frame_of
-from headrace.preparation.parted import PartedGram, PartedProfile, PartedSums
+from headrace.preparation.parted import PartedGram, PartedProfile, PartedSample, PartedSums, SampledRows
 from headrace.preparation.plans import MISSING_WORD
 from headrace.preparation.reading import read_numbers, single_array
 from headrace.preparation.steps import build_recipe
 from headrace.profiling.classes import NULL_CLASS, class_codes
+from headrace.profiling.explorers import SampleFinder
 from headrace.profiling.profile import profile_table
 
 if TYPE_CHECKING:
@@ -35,6 +37,8 @@ DERIVED = "prepare.derived"
 """Name of the profile of derived columns among what a survey finds."""
 GRAM = "prepare.gram"
 """Name of the cross products among what a survey finds."""
+SAMPLE = "prepare.sample"
+"""Name of the sampled rows among what a survey finds."""
 _ROWS = 1 << 15
 _NEVER = {"validation", "test"}
 """Parts from which nothing is learnt."""
@@ -78,6 +82,37 @@ class GramFinder:
             taken = table.select(list(self.columns)).take(pa.array(rows[start : start + _ROWS]))
             found = found.update(np.stack([_floats(taken, name) for name in self.columns], axis=1))
         return found
+
+
+@dataclass(frozen=True)
+class RowFinder:
+    """Keeps a bounded uniform sample of the training rows, for what cannot be learnt from sums."""
+
+    name: ClassVar[str] = SAMPLE
+    finding: ClassVar[type[PartedSample]] = PartedSample
+    columns: tuple[str, ...]
+    size: int
+    reasons: tuple[str, ...]
+    """What is learnt from it, for people."""
+    splitter: Splitter
+    classes: bool = False
+    """Whether the target among the columns stands for classes."""
+
+    @property
+    def why(self) -> str:
+        """What it costs, for people."""
+        return f"a sample of up to {self.size:,} training rows for {' and for '.join(self.reasons)}"
+
+    def find(self, table: pa.Table, chunk: Chunk) -> PartedSample:
+        """Keep rows of one chunk."""
+        keys = row_keys(chunk)
+        sampler = SampleFinder(self.columns, self.size)
+        found = {}
+        for name, rows in _training(self.splitter, table, chunk):
+            chosen = rows[RowSample(0, self.size).picks(keys[rows])]
+            taken = table.select(list(self.columns)).take(pa.array(chosen))
+            found[name] = SampledRows(self.columns, sampler.look(taken, keys[chosen]), self.classes)
+        return PartedSample(found)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from headrace.preparation.plans import (
     plan_from_dict,
     plan_to_dict,
 )
-from headrace.preparation.rules import RowRule
+from headrace.preparation.rules import Rule, rule_from_dict
 from headrace.preparation.witness import fit_transformer
 
 if TYPE_CHECKING:
@@ -44,13 +44,13 @@ class Preparation:
         Resolved settings and learnt numbers of each column that becomes features, in the order of the data.
     dropped : tuple of Dropped
         Columns that become none, and why.
-    rules : tuple of RowRule
+    rules : tuple of RowRule or ForestRule
         Which rows are not trained on.
     """
 
     columns: tuple[ColumnPlan, ...]
     dropped: tuple[Dropped, ...] = ()
-    rules: tuple[RowRule, ...] = ()
+    rules: tuple[Rule, ...] = ()
 
     @cached_property
     def layout(self) -> Layout:
@@ -59,7 +59,7 @@ class Preparation:
 
     @property
     def features_in(self) -> tuple[str, ...]:
-        """Columns that are read, by the features and to tell which rows are trained on."""
+        """Columns that are read by the features."""
         return tuple(dict.fromkeys(name for plan in self.columns for name in columns_of(plan)))
 
     @property
@@ -84,7 +84,11 @@ class Preparation:
             {"column": item.name, "kind": item.kind, "steps": "dropped", "parameters": item.why}
             for item in self.dropped
         ]
-        return [*(describe_plan(plan) for plan in self.columns), *dropped]
+        left_out = [
+            {"column": column, "kind": "rows", "steps": "left out of training", "parameters": words}
+            for column, _, words in (rule.note.partition(": ") for rule in self.rules)
+        ]
+        return [*(describe_plan(plan) for plan in self.columns), *left_out, *dropped]
 
     def to_dict(self) -> dict[str, Any]:
         """Return a finite JSON document: ``schema_version``, ``columns``, ``dropped``, ``rules``."""
@@ -109,7 +113,7 @@ class Preparation:
         return cls(
             tuple(plan_from_dict(item) for item in document["columns"]),
             tuple(Dropped(**item) for item in document["dropped"]),
-            tuple(RowRule(**item) for item in document["rules"]),
+            tuple(rule_from_dict(item) for item in document["rules"]),
         )
 
     def to_json(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 from headrace.preparation.plans import CategoryPlan, ColumnPlan, DatetimePlan, NumericPlan
@@ -138,6 +139,26 @@ class Layout:
         """Names of the features, as `ColumnTransformer.get_feature_names_out` gives them."""
         prefixed = self.prefixed
         return tuple(f"{step}__{name}" if prefixed else name for step, made in self.steps for name in made)
+
+    def features_of(self, column: str) -> tuple[int, ...]:
+        """Places of the features that are made of one column and of no other."""
+        return tuple(self._places.get(column, ()))
+
+    @cached_property
+    def _places(self) -> dict[str, list[int]]:
+        found: dict[str, list[int]] = {}
+        for group in self.groups:
+            place = group.start
+            for plan in group.plans:
+                count = len(_names(plan, group.sort))
+                found.setdefault(plan.name, []).extend(range(place, place + count))
+                place += count
+        place = self.regular_width
+        for recipe in self.recipes:
+            if len(recipe.columns) == 1:
+                found.setdefault(recipe.columns[0], []).extend(range(place, place + len(recipe.names)))
+            place += len(recipe.names)
+        return found
 
 
 def trades_places(plan: NumericPlan) -> bool:

@@ -57,6 +57,9 @@ MEANINGS: dict[str, dict[str, str]] = {
         "anova": "Numbers by F of the means of the classes.",
         "chi2": "Strings by chi-square over its degrees of freedom, of values and classes.",
         "mutual_information": "Numbers (in 32 bins) and strings by what they tell of the classes, in nats.",
+        "l1": "Numbers by the penalty at which they enter the path of the lasso, of classes coded 0 and 1, from cross products.",
+        "recursive_elimination": "Numbers by the round in which least squares, of classes coded 0 and 1, lets them go, from cross products.",
+        "permutation": "Columns by what boosted trees of 10,000 sampled training rows lose on 10,000 others when they are shuffled.",
     },
     "method": {
         "pca": "Principal components of filled and scaled numbers, exact from cross products.",

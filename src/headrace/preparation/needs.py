@@ -11,9 +11,11 @@ from headrace.accumulators.leaves import kind_of
 from headrace.data.expressions import columns_in
 from headrace.errors import WorkflowError
 from headrace.preparation.arithmetic import parse_arithmetic
-from headrace.preparation.encodings import COUNTED
-from headrace.preparation.finders import CountFinder, DerivedFinder, GramFinder, TokenFinder
+from headrace.preparation.encodings import COUNTED, held_tokens, reduced_width
+from headrace.preparation.finders import CountFinder, DerivedFinder, GramFinder, RowFinder, TokenFinder
+from headrace.preparation.linear_selection import JOINT
 from headrace.preparation.options import ColumnOptions
+from headrace.preparation.permutation import PERMUTED_ROWS
 from headrace.preparation.recipes import RecipePlan, Step
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 _TOKENS_HELD = 4
 """Tokens that are counted for each one that is kept."""
 _LEAST_TOKENS = 100_000
-PreparationFinder: TypeAlias = DerivedFinder | GramFinder | CountFinder | TokenFinder
+PreparationFinder: TypeAlias = DerivedFinder | GramFinder | RowFinder | CountFinder | TokenFinder
 
 
 def finders_of(
@@ -52,6 +54,7 @@ def finders_of(
     splitter : Splitter
         Tells the training rows.
     """
+    features = tuple(features)
     names = [name for name in features if options.columns.get(name) != "drop"]
     kinds = {name: kind_of(_logical(schema.field(name).type)) for name in names}
     found: list[PreparationFinder] = []
@@ -59,17 +62,22 @@ def finders_of(
         known = {field.name: kind_of(_logical(field.type)) for field in schema}
         found.append(DerivedFinder(derived_recipes(options, known), splitter))
     numbers = [name for name in names if kinds[name] == "numeric"]
-    by_target = options.select is not None and options.select.by == "correlation" and task == "regression"
+    by = None if options.select is None else options.select.by
+    by_target = task == "regression" and by in {"correlation", *JOINT}
     if needs_gram(options, numbers) or by_target:
         with_target = (*numbers, target) if by_target and target is not None else tuple(numbers)
         if numbers:
             found.append(GramFinder(with_target, splitter))
+    judged: tuple[str, ...] = ()
+    if by == "permutation" and target is not None:
+        judged = (*(name for name in names if kinds[name] != "other"), target)
+    found += _sampled(options, features, numbers, judged, splitter, classes=task == "classification")
     for name in names:
         how = encoding_of(options, name, kinds[name])
         if how is None or how.encode not in COUNTED:
             continue
         if how.encode in {"tfidf", "bag_of_words"}:
-            capacity = max(_LEAST_TOKENS, _TOKENS_HELD * how.max_tokens)
+            capacity = max(_LEAST_TOKENS, _TOKENS_HELD * held_tokens(how, name))
             found.append(TokenFinder(name, capacity, splitter, how.ngrams, how.lowercase))
         elif how.encode == "frequency" or target is None:
             found.append(CountFinder(name, how.max_values, splitter))
@@ -80,8 +88,53 @@ def finders_of(
     return tuple(found)
 
 
+def _sampled(
+    options: PrepareOptions,
+    features: Iterable[str],
+    numbers: list[str],
+    judged: tuple[str, ...],
+    splitter: Splitter,
+    *,
+    classes: bool,
+) -> list[RowFinder]:
+    """Name the columns of which rows are sampled: one sample, of which each takes as many rows as it needs."""
+    forest, isolated, size, reasons = options.isolation_forest, [], 0, []
+    if forest is not None:
+        isolated = numbers if forest.columns is None else [n for n in features if n in forest.columns]
+    if forest is not None and isolated:
+        size = forest.sample
+        reasons.append("the isolation forest")
+    if judged:
+        size = max(size, PERMUTED_ROWS)
+        reasons.append("permutation importance (a half is learnt from, a half judges)")
+    columns = tuple(dict.fromkeys([*isolated, *judged]))
+    return [RowFinder(columns, size, tuple(reasons), splitter, classes)] if columns else []
+
+
+def reduced_texts(
+    options: PrepareOptions, schema: pa.Schema, features: Iterable[str]
+) -> dict[str, tuple[int, int]]:
+    """Name the texts whose tokens are reduced: how many tokens there are at most, and to how many numbers.
+
+    Raises
+    ------
+    WorkflowError
+        When they are more than can be reduced.
+    """
+    found = {}
+    for name in features:
+        how = encoding_of(options, name, kind_of(_logical(schema.field(name).type)))
+        width = None if how is None or options.columns.get(name) == "drop" else reduced_width(how, name)
+        if how is not None and width is not None and how.components is not None:
+            found[name] = (width, how.components)
+    return found
+
+
 def needs_gram(options: PrepareOptions, numbers: Iterable[str]) -> bool:
-    """Tell whether numbers are prepared together: filled by regression or reduced."""
+    """Tell whether numbers are prepared together: selected, filled by regression or reduced."""
+    numbers = tuple(numbers)
+    if options.select is not None and options.select.by in JOINT and numbers:
+        return True
     if options.reduce is not None and options.reduce.method != "random_projection":
         return True
     return any(imputes_by_regression(options, name) for name in numbers)

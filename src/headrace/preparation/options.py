@@ -143,6 +143,12 @@ class CategoricalOptions(Options):
         description="Tokens of encode: tfidf and bag_of_words, the most frequent.",
     )
     min_documents: int = Field(default=2, ge=1, description="Rows in which a token must stand at least.")
+    components: Annotated[int, Field(ge=1, le=1000)] | None = Field(
+        default=None,
+        examples=[100],
+        description="Singular vectors (latent semantic analysis) in place of the tokens of encode: tfidf, bag_of_words and "
+        "text_hashing, of at most 2048 tokens, in a pass of its own.",
+    )
     ngrams: tuple[Annotated[int, Field(ge=1, le=5)], Annotated[int, Field(ge=1, le=5)]] = Field(
         default=(1, 1), description="Words in a row that make a token, from and to."
     )
@@ -195,6 +201,7 @@ class ColumnOptions(Options):
     folds: int | None = Field(default=None, ge=2, le=20, description="As categorical.folds.")
     max_tokens: int | None = Field(default=None, ge=1, le=1_000_000, description="As categorical.max_tokens.")
     min_documents: int | None = Field(default=None, ge=1, description="As categorical.min_documents.")
+    components: int | None = Field(default=None, ge=1, le=1000, description="As categorical.components.")
     ngrams: tuple[Annotated[int, Field(ge=1, le=5)], Annotated[int, Field(ge=1, le=5)]] | None = Field(
         default=None, description="As categorical.ngrams."
     )
@@ -207,6 +214,20 @@ class ColumnOptions(Options):
         if self.fill_value is not None and self.impute not in {None, "constant"}:
             raise ValueError(f"fill_value is for impute: constant, not {self.impute}; leave one of them out")
         return self
+
+
+class IsolationForestOptions(Options):
+    """Outliers among several numbers at once are left out of training, found by an isolation forest of a sample."""
+
+    contamination: float = Field(
+        default=0.01, gt=0, le=0.5, description="Share of the sample that lies outside."
+    )
+    columns: tuple[str, ...] | None = Field(
+        default=None, min_length=1, description="Numbers; left out: all that become features."
+    )
+    sample: int = Field(
+        default=10_000, ge=256, le=100_000, description="Training rows that it is learnt from at most."
+    )
 
 
 class InteractOptions(Options):
@@ -242,8 +263,17 @@ class ReduceOptions(Options):
 class SelectOptions(Options):
     """Which columns stay, judged from the profile of the training rows."""
 
-    by: Literal["variance", "correlation", "anova", "chi2", "mutual_information"] = Field(
-        description="Variance alone, or how much a column tells about the target."
+    by: Literal[
+        "variance",
+        "correlation",
+        "anova",
+        "chi2",
+        "mutual_information",
+        "l1",
+        "recursive_elimination",
+        "permutation",
+    ] = Field(
+        description="Variance alone, or how much a column tells about the target, alone or beside others."
     )
     keep: Annotated[int, Field(ge=1)] | None = Field(default=None, description="Columns that stay at most.")
     above: float | None = Field(
@@ -254,6 +284,8 @@ class SelectOptions(Options):
     def _say_how_many(self) -> SelectOptions:
         if (self.keep is None) == (self.above is None):
             raise ValueError("select needs either keep or above")
+        if self.by == "recursive_elimination" and self.keep is None:
+            raise ValueError("recursive_elimination orders columns; write such as keep: 20 in place of above")
         return self
 
 
@@ -285,6 +317,14 @@ class PrepareOptions(Options):
         examples=[{"speed": "60 * distance / air_time"}, {"late": "arr_time - dep_time"}],
         description="Numbers from others by name: columns, numbers, + - * /, parentheses, abs(); of times, the days between them.",
     )
+    isolation_forest: IsolationForestOptions | None = Field(
+        default=None,
+        examples=[
+            {"contamination": 0.01},
+            {"contamination": 0.02, "columns": ["distance", "air_time"], "sample": 20_000},
+        ],
+        description="Training rows that an isolation forest of a sample tells most easily from all others are left out.",
+    )
     interact: tuple[InteractOptions, ...] = Field(
         default=(),
         examples=[[{"columns": ["distance", "air_time"], "degree": 2}]],
@@ -298,6 +338,9 @@ class PrepareOptions(Options):
             {"by": "anova", "keep": 20},
             {"by": "chi2", "keep": 20},
             {"by": "mutual_information", "keep": 20},
+            {"by": "l1", "keep": 20},
+            {"by": "recursive_elimination", "keep": 20},
+            {"by": "permutation", "above": 0.0},
         ],
         description="Columns that stay.",
     )

@@ -2,18 +2,59 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
 from headrace.accumulators import merge_tree
 from headrace.accumulators.gram import Gram
 from headrace.accumulators.grouped import GroupedSums
+from headrace.accumulators.rowsample import RowSample
 from headrace.profiling.profile import Profile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-T = TypeVar("T", Gram, GroupedSums, Profile)
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class SampledRows:
+    """A bounded uniform sample of rows, its columns by name.
+
+    Attributes
+    ----------
+    names : tuple of str
+        The columns.
+    sample : RowSample
+        Their values, as `headrace.profiling.explorers.SampleFinder` writes them.
+    classes : bool
+        Whether the target among them stands for classes.
+    """
+
+    names: tuple[str, ...]
+    sample: RowSample
+    classes: bool = False
+
+    def merge(self, other: Self) -> Self:
+        """Return the sample of both sets of rows."""
+        return replace(self, sample=self.sample.merge(other.sample))
+
+    def values(self, names: Sequence[str], most: int) -> NDArray[np.float64]:
+        """Return some columns of the first rows, shape (at most `most`, columns): a sample as well, in an order of chance."""
+        return self.sample.values[:most, [self.names.index(name) for name in names]]
+
+    def state(self) -> dict[str, Any]:
+        """Everything held, as finite JSON."""
+        return {"names": list(self.names), "sample": self.sample.state(), "classes": self.classes}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Self:
+        """Rebuild from `state`."""
+        return cls(tuple(state["names"]), RowSample.from_state(state["sample"]), state["classes"])
+
+
+T = TypeVar("T", Gram, GroupedSums, Profile, SampledRows)
 
 
 @dataclass(frozen=True)
@@ -71,6 +112,12 @@ class PartedSums(Parted[GroupedSums]):
     of: ClassVar[type[Any]] = GroupedSums
 
 
+class PartedSample(Parted[SampledRows]):
+    """Sampled rows by part."""
+
+    of: ClassVar[type[Any]] = SampledRows
+
+
 class PartedProfile(Parted[Profile]):
     """Profiles of derived columns by part."""
 
@@ -98,4 +145,4 @@ def found_in(findings: Mapping[str, Any], names: Sequence[str] = ("train",)) -> 
     names : sequence of str
         Sets of rows: ``train``, or the cells from which a fold learns.
     """
-    return {key: held.of_rows(names) for key, held in findings.items() if isinstance(held, Parted)}
+    return {key: held.of_rows(names) for key, held in findings.items() if hasattr(held, "of_rows")}

@@ -21,7 +21,7 @@ def single_array(table: pa.Table, name: str) -> pa.Array:
     DataError
         When the table does not have it.
     """
-    if name not in table.column_names:
+    if not table.schema.get_all_field_indices(name):  # the list of all names is long in a wide table
         raise DataError(
             "is missing", where=f"column {name!r}", mend="give every column the model was made from"
         )

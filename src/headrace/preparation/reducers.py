@@ -36,7 +36,7 @@ def _svd(learnt: Learnt, X: Any) -> Any:
     components = np.array(learnt["components"])
     k, d = components.shape
     svd = TruncatedSVD(k, algorithm="arpack" if k < d else "randomized", random_state=0).fit(
-        _rows(d + 1, X.shape[1])
+        _rows(k + 1, X.shape[1])
     )
     svd.components_ = components
     svd.singular_values_ = np.array(learnt["singular"])

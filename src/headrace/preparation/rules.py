@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 
+from headrace.preparation.forests import ForestRule
 from headrace.preparation.reading import read_numbers, single_array
 
 if TYPE_CHECKING:
@@ -61,7 +62,15 @@ class RowRule:
         return asdict(self)
 
 
-def kept_rows(rules: Sequence[RowRule], table: pa.Table) -> NDArray[np.bool_]:
+Rule: TypeAlias = RowRule | ForestRule
+
+
+def rule_from_dict(document: dict[str, Any]) -> Rule:
+    """Rebuild from what the `to_dict` of a rule gave."""
+    return ForestRule.from_dict(document) if "contamination" in document else RowRule(**document)
+
+
+def kept_rows(rules: Sequence[Rule], table: pa.Table) -> NDArray[np.bool_]:
     """Tell which rows no rule takes, shape (rows,)."""
     kept = np.ones(table.num_rows, dtype=bool)
     for rule in rules:

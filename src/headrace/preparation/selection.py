@@ -1,4 +1,4 @@
-"""Which columns stay: each scored on its own from the profile of the training rows, its classes told apart."""
+"""Which columns stay: scored from the profile of the training rows, its classes told apart, and from what was found beside it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headrace.errors import WorkflowError
+from headrace.preparation.linear_selection import JOINT, joint_scores
+from headrace.preparation.permutation import permutation_scores
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from headrace.accumulators.columns import ColumnSummary
     from headrace.accumulators.gram import Gram
     from headrace.preparation.options import SelectOptions
+    from headrace.preparation.parted import SampledRows
     from headrace.profiling.profile import ColumnProfile, Profile
 
 BINS = 32
@@ -24,12 +27,16 @@ BINS = 32
 
 
 def select_columns(
-    profile: Profile, names: Sequence[str], options: SelectOptions, gram: Gram | None
+    profile: Profile,
+    names: Sequence[str],
+    options: SelectOptions,
+    gram: Gram | None,
+    sampled: SampledRows | None = None,
 ) -> dict[str, str]:
     """Tell which columns go, and why.
 
-    Columns of a kind that the score does not know stay: variance, correlation and anova know numbers, chi2 strings, mutual information
-    both.
+    Columns of a kind that the score does not know stay: variance, correlation, anova, l1 and recursive elimination know numbers, chi2
+    strings, mutual information both, permutation all.
 
     Parameters
     ----------
@@ -39,18 +46,16 @@ def select_columns(
         Columns that are left.
     options : SelectOptions
     gram : Gram or None
-        With the target, for the correlation with a number.
+        With the target, for the correlation with a number; needed by what judges numbers together.
+    sampled : SampledRows, optional
+        With the columns and the target, for permutation.
 
     Raises
     ------
     WorkflowError
         When the score needs classes, and the target has none.
     """
-    scores = {
-        name: score
-        for name in names
-        if (score := score_of(profile, name, options.by, gram)) is not None and name != profile.target
-    }
+    scores = _scores(profile, names, options.by, gram, sampled)
     ranked = sorted(scores, key=lambda name: (-scores[name], list(names).index(name)))
     if options.keep is not None:
         going = ranked[options.keep :]
@@ -63,6 +68,24 @@ def select_columns(
         for name in ranked
         if not scores[name] > options.above
     }
+
+
+def _scores(
+    profile: Profile, names: Sequence[str], by: str, gram: Gram | None, sampled: SampledRows | None
+) -> dict[str, float]:
+    names = [name for name in names if name != profile.target]
+    if by in JOINT:
+        return {} if gram is None else joint_scores(profile, names, by, gram)
+    if by == "permutation":
+        if sampled is None or profile.target not in sampled.names:
+            raise WorkflowError(
+                "permutation needs a sample of rows with their target, which the profile's pass keeps only when asked",
+                where="prepare.select.by",
+                mend="say it in prepare: of a workflow with a target, not in what candidates vary",
+            )
+        strings = frozenset(name for name in names if profile.columns[name].kind == "string")
+        return permutation_scores(sampled, names, profile.target, strings)
+    return {name: score for name in names if (score := score_of(profile, name, by, gram)) is not None}
 
 
 def score_of(profile: Profile, name: str, by: str, gram: Gram | None = None) -> float | None:

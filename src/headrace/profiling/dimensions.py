@@ -122,7 +122,7 @@ def _scored(name: str, found: list[_Judgement], note: str, *, known: bool) -> Di
     if not found or not known:
         return Dimension(name, None, tuple(reasons))
     score = int(100 * sum(each.well for each in found) / len(found) + 1e-9)
-    return Dimension(name, score, tuple(reasons) or ("nothing was found",))
+    return Dimension(name, score, tuple(reasons) or ("nothing wrong was found",))
 
 
 def _complete(profile: Profile) -> Iterator[_Judgement]:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 FEW_ROWS = 1_000_000
 """Rows up to which a run counts equal ones unasked."""
+FEW_COLUMNS = 1_000
+"""Columns up to which it does: rows of more may have to be read once more for it, and are hardly ever equal."""
 
 
 def keys_of(options: CheckOptions) -> tuple[tuple[str, ...], ...]:
@@ -64,7 +66,8 @@ def check_finders(
         RepeatFinder(key, key=True) for key in keys_of(options) if all(name in schema.names for name in key)
     ]
     if options.duplicates or (
-        options.duplicates is None and (rows <= FEW_ROWS or options.max_duplicates is not None)
+        options.duplicates is None
+        and ((rows <= FEW_ROWS and len(schema) <= FEW_COLUMNS) or options.max_duplicates is not None)
     ):
         finders.append(RepeatFinder(tuple(schema.names)))
     return tuple(finders)

@@ -75,12 +75,12 @@ def _as_category(a: ColumnSummary, b: ColumnSummary) -> float:
     """AUC of the values ranked by the share of b among their rows."""
     counts_a, counts_b = _counts(a), _counts(b)
     pool = [a.rows, b.rows]
+    pairs = {value: (counts_a.get(value, 0), counts_b.get(value, 0)) for value in {**counts_a, **counts_b}}
     kept = []
-    for value in sorted({*counts_a, *counts_b}, key=str):
-        pair = (counts_a.get(value, 0), counts_b.get(value, 0))
-        if sum(pair) >= FEWEST_ROWS:
-            kept.append(pair)
-            pool = [pool[0] - pair[0], pool[1] - pair[1]]
+    # Most values of a number are rare, and need no order.
+    for value in sorted((value for value, pair in pairs.items() if sum(pair) >= FEWEST_ROWS), key=str):
+        kept.append(pairs[value])
+        pool = [pool[0] - pairs[value][0], pool[1] - pairs[value][1]]
     kept.append((max(0, pool[0]), max(0, pool[1])))
     table = np.array([pair for pair in kept if sum(pair)], dtype=float)
     table = table[np.argsort(table[:, 1] / table.sum(axis=1), kind="stable")]

@@ -6,10 +6,12 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from headrace.accumulators.detail import FULL
 from headrace.engine.passes import Reader
 from headrace.engine.source import source_of
 from headrace.profiling.profile import compact, profile_table
-from headrace.profiling.survey import Survey, look, survey_form
+from headrace.profiling.slabs import Slab, cut_slabs, deal_finders, kept_detail, rest_of, stored_detail
+from headrace.profiling.survey import Survey, look, side_by_side, survey_form
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from distributed import Client
 
+    from headrace.accumulators.detail import Detail
     from headrace.data.dataset import Chunk, Dataset
     from headrace.engine.events import Subscriber
     from headrace.engine.source import Source
@@ -30,32 +33,58 @@ def measure(
     source: Source,
     *,
     target: str | None,
-    splitter: Splitter,
+    splitter: Splitter | None,
     finders: Sequence[Finder] = (),
+    slabs: Sequence[Slab] = (),
+    detail: Detail = FULL,
 ) -> Survey:
-    """Profile every part of the split in one pass, and find what is looked for beside it.
+    """Profile every part of the split in one pass, or in one for each slab, and find what is looked for beside it.
 
     Parameters
     ----------
     reader : Reader
-        Runs the pass and counts it.
+        Runs the passes and counts them.
     source : Source
         The chunks, with the columns of every finder.
     target : str or None
         Everything is also learnt for each of its classes.
-    splitter : Splitter
-        How rows are told apart.
+    splitter : Splitter or None
+        How rows are told apart; without one all are in the part ``all``.
     finders : sequence of Finder, optional
-        What else is looked for; their findings are committed with the profiles.
+        What else is looked for; their findings are committed with the profiles. Those that look at more columns than one
+        slab reads have a pass of their own.
+    slabs : sequence of Slab, optional
+        The columns of a very wide table, some at a time; by default all at once.
+    detail : Detail, optional
+        What is kept of each column of several slabs once all chunks are merged.
 
     Returns
     -------
     Survey
         Profiles by part, findings by the name of the finder.
     """
-    update = partial(_survey_chunk, target=target, splitter=splitter, finders=tuple(finders))
-    survey: Survey = reader.reduce(source, update, Survey.merge, name="profile", form=survey_form(finders))
-    return survey
+    slabs = slabs or (Slab("profile", source, tuple(source.schema.names)),)
+    dealt, left = deal_finders(slabs, finders)
+    thinned = partial(thin, detail=detail) if len(slabs) > 1 else None
+    surveys: list[Survey] = []
+    for slab, given in zip(slabs, dealt, strict=True):
+        update = partial(_survey_chunk, target=target, splitter=splitter, finders=given, columns=slab.columns)
+        form = survey_form(given)
+        surveys.append(
+            reader.reduce(slab.source, update, Survey.merge, name=slab.name, form=form, finish=thinned)
+        )
+    if left:
+        rest = rest_of(source, left, splitter.columns if splitter else ())
+        update = partial(_look_only, finders=left)
+        surveys.append(reader.reduce(rest, update, Survey.merge, name="profile rows", form=survey_form(left)))
+    return side_by_side(surveys, source.schema.names) if len(surveys) > 1 else surveys[0]
+
+
+def thin(survey: Survey, detail: Detail) -> Survey:
+    """Cut the sketches of every column to these sizes; each keeps its stated error."""
+    return replace(
+        survey, profiles={part: compact(profile, detail) for part, profile in survey.profiles.items()}
+    )
 
 
 def profile_dataset(
@@ -65,7 +94,7 @@ def profile_dataset(
     subscribers: Sequence[Subscriber] = (),
     finders: Sequence[Finder] = (),
 ) -> Survey:
-    """Profile a whole dataset in one pass, and find what is looked for beside it.
+    """Profile a whole dataset, in one pass unless it is very wide, and find what is looked for beside it.
 
     Parameters
     ----------
@@ -86,21 +115,38 @@ def profile_dataset(
         With one part, ``all``, compacted.
     """
     source = source_of(dataset, dataset.schema.names)
-    update = partial(_survey_whole, target=target, finders=tuple(finders))
-    survey: Survey = Reader(client, subscribers).reduce(source, update, Survey.merge, name="profile")
-    return replace(survey, profiles={"all": compact(survey.whole)})
-
-
-def _survey_whole(
-    table: pa.Table, chunk: Chunk, *, target: str | None, finders: tuple[Finder, ...]
-) -> Survey:
-    return Survey(profile_table(table, target=target), look(table, chunk, finders))
+    told_apart = [] if target is None else [target]
+    groups = 1 + len(told_apart)  # of a target two classes are taken for granted, as plans do
+    slabs = cut_slabs(source, told_apart, groups=groups, chunked=False)
+    detail = kept_detail(len(source.schema), groups=groups, memory=dataset.memory)
+    survey = measure(
+        Reader(client, subscribers),
+        source,
+        target=target,
+        splitter=None,
+        finders=finders,
+        slabs=slabs,
+        detail=detail,
+    )
+    return thin(survey, stored_detail(slabs, detail))
 
 
 def _survey_chunk(
-    table: pa.Table, chunk: Chunk, *, target: str | None, splitter: Splitter, finders: tuple[Finder, ...]
+    table: pa.Table,
+    chunk: Chunk,
+    *,
+    target: str | None,
+    splitter: Splitter | None,
+    finders: tuple[Finder, ...],
+    columns: tuple[str, ...],
 ) -> Survey:
+    if splitter is None:
+        return Survey(profile_table(table, target=target, columns=columns), look(table, chunk, finders))
     profiles: dict[str, Profile] = {}
     for names, codes in splitter.groupings(table, chunk):
-        profiles |= profile_table(table, target=target, part=codes, parts=names)
+        profiles |= profile_table(table, target=target, part=codes, parts=names, columns=columns)
     return Survey(profiles, look(table, chunk, finders))
+
+
+def _look_only(table: pa.Table, chunk: Chunk, *, finders: tuple[Finder, ...]) -> Survey:
+    return Survey({}, look(table, chunk, finders))

@@ -12,19 +12,22 @@ import numpy as np
 import pyarrow as pa
 
 from headrace.accumulators.columns import ColumnSummary, Kind
+from headrace.accumulators.detail import STORED
 from headrace.accumulators.gram import Gram
 from headrace.accumulators.leaves import Groups, kind_of, plain_numbers, summarize
 from headrace.accumulators.quantiles import QuantileSketch
 from headrace.errors import DataError
 from headrace.profiling.classes import MOST_CLASSES, NULL_CLASS, class_codes
 from headrace.profiling.glance import glance
+from headrace.profiling.writing import SCHEMA_VERSION, column_document, head, profile_lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
-SCHEMA_VERSION = 1
+    from headrace.accumulators.detail import Detail
+
 _GRAM_ROWS = 1 << 15
 
 
@@ -199,25 +202,10 @@ class Profile:
             ``top`` (up to 20 pairs of value and count), ``top_exact, top_error``
           - ``by_class`` : label to the full state of `ColumnSummary`
 
-        - ``gram`` : null, or ``names, n, mean, squares, products`` (matrices row by row)
+        - ``gram`` : null, or ``names, n, mean, squares, products`` (matrices as `encode_array` writes them)
         """
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "rows": self.rows,
-            "target": self.target,
-            "classes": self.classes,
-            "classes_overflow": self.classes_overflow,
-            "columns": {
-                name: {
-                    "type": column.type,
-                    "kind": column.kind,
-                    "overall": column.overall.result(),
-                    "by_class": {key: part.state() for key, part in column.by_class.items()},
-                }
-                for name, column in self.columns.items()
-            },
-            "gram": self.gram.state() if self.gram else None,
-        }
+        columns = {name: column_document(column) for name, column in self.columns.items()}
+        return {**head(self), "columns": columns, "gram": self.gram.state() if self.gram else None}
 
     @classmethod
     def from_dict(cls, document: Any, *, where: str = "") -> Self:
@@ -267,7 +255,7 @@ class Profile:
 
     def to_json(self) -> str:
         """Return `to_dict` as text."""
-        return json.dumps(self.to_dict(), allow_nan=False, separators=(",", ":"))
+        return b"".join(profile_lines(self)).decode()
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -284,6 +272,7 @@ def profile_table(
     target: str | None = None,
     part: NDArray[np.uint8] | None = None,
     parts: Sequence[str] = ("all",),
+    columns: Sequence[str] | None = None,
     gram: bool = False,
 ) -> dict[str, Profile]:
     """Profile one chunk.
@@ -297,6 +286,8 @@ def profile_table(
     part : ndarray of uint8, shape (rows,), optional
         Index into `parts` of each row; absent, all rows are in the first.
     parts : sequence of str
+    columns : sequence of str, optional
+        Those that are profiled; all by default.
     gram : bool
         Measure cross products of numeric columns, of which d take 32 d^2 bytes.
 
@@ -325,11 +316,12 @@ def profile_table(
         room = np.uint8 if len(parts) * len(keys) <= 1 << 8 else np.uint16
         codes = codes + part * room(len(keys))
     groups = Groups.of(codes, len(parts) * len(keys))
-    columns: list[dict[str, ColumnProfile]] = [{} for _ in parts]
-    for name, column in zip(names, table.columns, strict=True):
+    profiled: list[dict[str, ColumnProfile]] = [{} for _ in parts]
+    for name in names if columns is None else columns:
+        column = table.column(name)
         logical = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
         summaries = iter(summarize(column, groups))
-        for found in columns:
+        for found in profiled:
             by_class = {key: next(summaries) for key in keys}
             kept = {key: by_class[key] for key in sorted(keys) if by_class[key].rows or labels is None}
             found[name] = ColumnProfile(name, str(logical), kind_of(logical), kept)
@@ -338,7 +330,7 @@ def profile_table(
     return {
         parts[i]: Profile(
             sum(sizes[i]),
-            columns[i],
+            profiled[i],
             target,
             {k: n for k, n in zip(keys, sizes[i], strict=True) if n and labels and k != NULL_CLASS},
             grams[i],
@@ -357,14 +349,14 @@ def merge_profiles(a: dict[str, Profile], b: dict[str, Profile]) -> dict[str, Pr
     return merged
 
 
-def compact(profile: Profile) -> Profile:
+def compact(profile: Profile, detail: Detail = STORED) -> Profile:
     """Collapse the sketches of a profile for storing.
 
-    Quantile sketches are left with 512 points, counts of frequent values with 1,000, distinct counts with 1,024 hashes; each keeps its
-    stated error. Fit a preparation from the profile as measured, not from this.
+    By default quantile sketches are left with 512 points, counts of frequent values with 1,000, distinct counts with 1,024 hashes; each keeps
+    its stated error. Fit a preparation from the profile as measured, not from this.
     """
     columns = {
-        name: replace(column, by_class={key: part.compact() for key, part in column.by_class.items()})
+        name: replace(column, by_class={key: part.compact(detail) for key, part in column.by_class.items()})
         for name, column in profile.columns.items()
     }
     return replace(profile, columns=columns)

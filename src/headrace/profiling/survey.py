@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import io
 import json
 from dataclasses import dataclass, field, replace
@@ -87,6 +86,29 @@ class Survey:
         return replace(self, profiles=merge_profiles(self.profiles, other.profiles), findings=findings)
 
 
+def side_by_side(surveys: Sequence[Survey], names: Sequence[str]) -> Survey:
+    """Put surveys of the same rows together that looked at different columns.
+
+    Parameters
+    ----------
+    surveys : sequence of Survey
+        At least one; those after the first need no profiles.
+    names : sequence of str
+        All columns, in the order that the profiles shall have.
+    """
+    first = surveys[0]
+    profiles = {}
+    for part, profile in first.profiles.items():
+        columns = {
+            name: column
+            for survey in surveys
+            if survey.profiles
+            for name, column in survey.profiles[part].columns.items()
+        }
+        profiles[part] = replace(profile, columns={name: columns[name] for name in names})
+    return Survey(profiles, {name: found for survey in surveys for name, found in survey.findings.items()})
+
+
 def look(table: pa.Table, chunk: Chunk, finders: Sequence[Finder]) -> dict[str, Finding]:
     """Let every finder look at one chunk."""
     return {finder.name: finder.find(table, chunk) for finder in finders}
@@ -99,15 +121,12 @@ def survey_form(finders: Sequence[Finder]) -> Form:
 
 
 def dump_survey(survey: Survey) -> list[bytes]:
-    """Write a survey as it is, its profiles not compacted: compressed lines of JSON.
+    """Write a survey as it is, its profiles not compacted: lines of JSON.
 
     The first line holds all but the columns; each column of each part follows in a line of its own, so that no more than
     one of them is there as JSON at a time: of thousands of columns it takes many times the memory of what it says.
     """
-    target = io.BytesIO()
-    with gzip.GzipFile(fileobj=target, mode="wb", compresslevel=1, mtime=0) as packed:
-        packed.writelines(_lines(survey))
-    return [target.getvalue()]
+    return [b"".join(_lines(survey))]
 
 
 def _lines(survey: Survey) -> Iterator[bytes]:
@@ -140,13 +159,13 @@ def load_survey(pieces: list[bytes], *, classes: Mapping[str, type[Finding]]) ->
         What each finder finds.
     """
     (piece,) = pieces
-    with gzip.GzipFile(fileobj=io.BytesIO(piece)) as packed:
-        head = json.loads(packed.readline())
-        columns: dict[str, dict[str, ColumnProfile]] = {part: {} for part in head["profiles"]}
-        for line in packed:
-            part, name, type_, kind, states = json.loads(line)
-            by_class = {key: ColumnSummary.from_state(state) for key, state in states.items()}
-            columns[part][name] = ColumnProfile(name, type_, kind, by_class)
+    lines = io.BytesIO(piece)
+    head = json.loads(lines.readline())
+    columns: dict[str, dict[str, ColumnProfile]] = {part: {} for part in head["profiles"]}
+    for line in lines:
+        part, name, type_, kind, states = json.loads(line)
+        by_class = {key: ColumnSummary.from_state(state) for key, state in states.items()}
+        columns[part][name] = ColumnProfile(name, type_, kind, by_class)
     return Survey(
         {
             part: replace(Profile.from_dict(bare), columns=columns[part])

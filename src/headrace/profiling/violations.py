@@ -62,6 +62,8 @@ class Violations:
     """By name: a row breaks one for which it is false."""
     repeats: tuple[tuple[RepeatFinder, Hashes], ...] = ()
     """A row breaks one when its hash is among those that are known to stand more than once."""
+    cut: tuple[tuple[str, str], ...] = ()
+    """By name of a repeat: how many of the rows that break it are not looked for."""
 
     def find(self, table: pa.Table) -> tuple[NDArray[np.int64], list[list[str]]]:
         """Return the numbers of the rows that break something, ascending, and the names of what each breaks."""
@@ -107,16 +109,27 @@ def violations_of(
                 tests.append(
                     (f"{name}: {what}", bind_expression(tree, schema, where=f"checks.expect.{name}"))
                 )
-    repeats = [
-        (finder, _most(cast("RepeatedRows", findings[finder.name]).repeated))
+    repeated = {
+        finder: cast("RepeatedRows", findings[finder.name])
         for finder in check_finders(options, schema)
         if isinstance(finder, RepeatFinder) and finder.name in findings
-    ]
-    return Violations(tuple(tests), tuple(repeats))
+    }
+    repeats = [(finder, _most(rows.repeated)) for finder, rows in repeated.items()]
+    cut = [(finder.name, _left_out(rows)) for finder, rows in repeated.items()]
+    return Violations(tuple(tests), tuple(repeats), tuple((name, told) for name, told in cut if told))
 
 
 def _most(known: Hashes) -> Hashes:
     return known[0][:MOST_REPEATED], known[1][:MOST_REPEATED]
+
+
+def _left_out(rows: RepeatedRows) -> str:
+    """Say how many of what stands more than once is looked for, where that is not all of it."""
+    known = len(rows.repeated[0])
+    if rows.exact and known <= MOST_REPEATED:
+        return ""
+    there = f"{known:,}" if rows.exact else f"about {known << rows.level:,}"
+    return f"{min(known, MOST_REPEATED):,} of {there} repeated values were looked for"
 
 
 def _trees(

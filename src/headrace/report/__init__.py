@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import headrace
 from headrace.accumulators.metrics import primary_metric
+from headrace.profiling.checks import check_profile
 from headrace.report import numbers, tables
 from headrace.report.cards import view
 from headrace.report.curves import learning, measure_bars
 from headrace.report.evaluation import figures
 from headrace.report.pages import render
+from headrace.report.quality import sides
 from headrace.report.tables import title
 
 if TYPE_CHECKING:
@@ -29,7 +31,12 @@ MARKS = "Numbers are exact, but for those marked ≈, whose bounds stand below e
 
 
 def render_profile(
-    profile: Profile, exploration: Exploration | None = None, *, title: str, subtitle: str = ""
+    profile: Profile,
+    exploration: Exploration | None = None,
+    *,
+    title: str,
+    subtitle: str = "",
+    provenance: Mapping[str, Any] | None = None,
 ) -> str:
     """Draw a profile as one HTML page that needs nothing else.
 
@@ -43,6 +50,8 @@ def render_profile(
         The name of the dataset.
     subtitle : str, optional
         One line below the title.
+    provenance : mapping, optional
+        The document ``provenance.json`` of the dataset, from which the method of collection is judged.
 
     Returns
     -------
@@ -58,6 +67,7 @@ def render_profile(
     names = {
         "overview": "Overview",
         "findings": "Findings",
+        "quality": "Quality",
         "time": "Over time",
         "pairs": "Pairs",
         "missing": "Missing",
@@ -72,6 +82,7 @@ def render_profile(
         sections=[(key, name) for key, name in names.items() if has.get(key, True)],
         notes=MARKS,
         profile=shown,
+        sides=sides(check_profile(profile, provenance=provenance).to_dict()["dimensions"]),
     )
 
 
@@ -117,6 +128,7 @@ def render_report(documents: Mapping[str, Any]) -> str:
         "stages": _stages(run),
         "checks": tables.order_checks(checks.get("checks", [])),
         "check_states": tables.STATES,
+        "sides": sides(checks.get("dimensions", [])),
         "profile": profile,
         "preparation": held.get("preparation", []),
         "leaderboard": tables.candidates(leaderboard),
@@ -136,6 +148,7 @@ def render_report(documents: Mapping[str, Any]) -> str:
         "problem": bool(problem),
         "work": bool(values["passes"] or values["memory"] or values["stages"]),
         "checks": bool(values["checks"]),
+        "quality": bool(values["sides"]),
         "profile": profile is not None,
         "time": profile is not None and bool(profile.explored.timeline),
         "pairs": profile is not None and profile.explored.matrix is not None,
@@ -154,6 +167,7 @@ def render_report(documents: Mapping[str, Any]) -> str:
         "candidates": "Candidates",
         "work": "Plan and work",
         "checks": "Checks",
+        "quality": "Quality",
         "preparation": "Preparation",
         "profile": "Data",
         "time": "Over time",

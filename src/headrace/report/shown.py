@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from functools import cached_property
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from headrace.profiling.pairs import Pairs, find_pairs
 from headrace.profiling.profile import Profile
@@ -28,16 +28,25 @@ class ShownProfile(Profile):
         The sample, cross products, trend and absences; what is merged or collapsed from this profile is without them.
     title : str
         Of the page.
+    provenance : dict or None
+        The document ``provenance.json`` of the dataset.
     """
 
     exploration: Exploration | None = None
     title: str = ""
+    provenance: dict[str, Any] | None = None
 
     @classmethod
-    def of(cls, profile: Profile, exploration: Exploration, title: str) -> ShownProfile:
+    def of(
+        cls,
+        profile: Profile,
+        exploration: Exploration,
+        title: str,
+        provenance: dict[str, Any] | None = None,
+    ) -> ShownProfile:
         """Put a profile and an exploration together."""
         held = {item.name: getattr(profile, item.name) for item in fields(Profile)}
-        return cls(**held, exploration=exploration, title=title)
+        return cls(**held, exploration=exploration, title=title, provenance=provenance)
 
     @cached_property
     def plain(self) -> Profile:
@@ -51,7 +60,7 @@ class ShownProfile(Profile):
 
     def page(self) -> str:
         """Return the page, an HTML document that needs nothing else."""
-        return render_profile(self, self.exploration, title=self.title)
+        return render_profile(self, self.exploration, title=self.title, provenance=self.provenance)
 
     def merge(self, other: Profile) -> Profile:  # type: ignore[override] # of other rows, so without this exploration
         """Return the profile of both."""

@@ -140,7 +140,7 @@ class Scorer:
         held = {name: table.column(name) for name in self.columns}
         if outputs.ndim == 2:
             labels = pa.array(list(signature.classes))
-            held[PREDICTION] = labels.take(pa.array(outputs.argmax(axis=1)))
+            held[PREDICTION] = labels.take(pa.array(signature.codes(outputs)))
             for number, label in enumerate(signature.classes):
                 held[f"{PROBABILITY}{label}"] = pa.array(np.ascontiguousarray(outputs[:, number], np.float64))
         else:

@@ -34,7 +34,8 @@ def document(signature: Signature, version: str, limits: LimitOptions, *, keys: 
         OpenAPI 3.1.
     """
     row = example_row(signature)
-    columns = {column.name: column_schema(column) for column in signature.inputs}
+    made = signature.made()
+    columns = {column.name: column_schema(column, made.get(column.name)) for column in signature.inputs}
     required = [column.name for column in signature.inputs if not column.nullable]
     schemas = {
         "Row": {"type": "object", "properties": columns, "required": required, "additionalProperties": True},
@@ -130,12 +131,12 @@ def document(signature: Signature, version: str, limits: LimitOptions, *, keys: 
     }
 
 
-def column_schema(column: InputColumn) -> dict[str, Any]:
+def column_schema(column: InputColumn, made_of: str | None = None) -> dict[str, Any]:
     """Describe the values of one column; its range is told and not demanded, for the guard decides about it."""
     kinds = {"numeric": "number", "boolean": "boolean", "string": "string", "datetime": "string"}
     kind = kinds.get(column.kind, "string")
     made: dict[str, Any] = {"type": [kind, "null"], "examples": [example(column)]}
-    said = []
+    said = [made_of] if made_of else []
     if column.kind == "datetime":
         made["format"] = "date-time"
     if column.minimum is not None and column.maximum is not None:

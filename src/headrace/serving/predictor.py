@@ -28,7 +28,7 @@ class Answer:
     outputs: np.ndarray[Any, Any]
     """Probabilities, shape (rows, classes), or predictions, shape (rows,)."""
     labels: np.ndarray[Any, Any]
-    """Most probable classes, or predictions, shape (rows,)."""
+    """Classes, or predictions, shape (rows,)."""
     findings: list[Finding]
     """What the guard has found."""
     rejected: np.ndarray[Any, Any]
@@ -116,5 +116,5 @@ class Predictor:
     def _labels(self, outputs: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         if self._classes is None or outputs.ndim == 1:
             return outputs
-        labels: np.ndarray[Any, Any] = self._classes[outputs.argmax(axis=1)]
+        labels: np.ndarray[Any, Any] = self._classes[self.signature.codes(outputs)]
         return labels

@@ -1,16 +1,29 @@
-"""The dummy that knows only the target's distribution: what every candidate has to beat."""
+"""What every candidate has to beat: a dummy that knows only the target, a model of one column, and a plain linear one."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from headrace.preparation.selection import score_of
+from headrace.training.candidates import PLAIN_LINEAR, Candidate, build
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sklearn.base import BaseEstimator
 
+    from headrace.accumulators.gram import Gram
+    from headrace.preparation.compiled import CompiledPreparation
     from headrace.profiling.profile import Profile
     from headrace.training.blocks import Target
+
+LINEAR = {
+    "classification": "sklearn.linear_model.SGDClassifier",
+    "regression": "sklearn.linear_model.SGDRegressor",
+}
+"""The linear baseline of a task, with headrace's defaults."""
 
 
 def baseline(profile: Profile, target: Target) -> BaseEstimator | None:
@@ -43,3 +56,55 @@ def baseline(profile: Profile, target: Target) -> BaseEstimator | None:
     moments = profile.columns[target.name].overall.moments
     mean = moments.mean if moments is not None else 0.0
     return DummyRegressor(strategy="mean").fit(np.zeros((1, 1)), np.array([mean]))
+
+
+def telling_column(
+    profile: Profile, preparation: CompiledPreparation, target: Target, gram: Gram | None
+) -> str | None:
+    """Name the column that tells most about the target by itself, of those that become features of their own.
+
+    Parameters
+    ----------
+    profile : Profile
+        Of the training rows.
+    preparation : CompiledPreparation
+        Of these rows.
+    target : Target
+        How the target is read.
+    gram : Gram or None
+        Cross products of numbers with a target that is a number.
+
+    Returns
+    -------
+    str or None
+        By mutual information with the classes; or by correlation with a number, of which numbers alone are judged.
+    """
+    by = "mutual_information" if target.classes else "correlation"
+    if not target.classes and (gram is None or target.name not in gram.names):
+        return None
+    scores = {
+        name: score
+        for name in preparation.features_in
+        if preparation.features_of(name) and (score := score_of(profile, name, by, gram)) is not None
+    }
+    return max(scores, key=lambda name: scores[name], default=None)
+
+
+def one_column(features: Sequence[int], task: str, seed: int) -> Any:
+    """Make a linear model of some features: a pipeline of `ColumnTransformer` and the linear baseline.
+
+    Parameters
+    ----------
+    features : sequence of int
+        Their places among all.
+    task : {"classification", "regression"}
+        Which linear model.
+    seed : int
+        Of its random state.
+    """
+    from sklearn.compose import ColumnTransformer
+    from sklearn.pipeline import Pipeline
+
+    column = ColumnTransformer([("column", "passthrough", list(features))])
+    model = build(Candidate(PLAIN_LINEAR, LINEAR[task]), seed=seed)
+    return Pipeline([("column", column), ("model", model)])

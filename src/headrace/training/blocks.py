@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from headrace.data.dataset import Chunk
+    from headrace.data.embeddings import Embedding
     from headrace.engine.cache import ArrayCache
     from headrace.engine.splits import Splitter
     from headrace.preparation.compiled import CompiledPreparation
@@ -36,6 +37,8 @@ class Target:
     """Weight of each class; empty when all are 1."""
     weight: str | None = None
     """Column of row weights."""
+    negatives: float = 1.0
+    """Share of the rows of the first class that is learnt from."""
 
     def codes(self, table: pa.Table) -> NDArray[np.float64] | NDArray[np.int64]:
         """Read the target: class codes (-1 for missing) or float64 values (NaN for missing), shape (rows,)."""
@@ -63,8 +66,11 @@ class Target:
         codes = self.codes(table)
         return np.asarray(self.classes)[codes] if self.classes else codes
 
-    def weights(self, table: pa.Table) -> NDArray[np.float64] | None:
-        """Weight of each row: its own times that of its class, shape (rows,); None when all are 1."""
+    def weights(self, table: pa.Table, *, learnt: bool = False) -> NDArray[np.float64] | None:
+        """Weight of each row: its own times that of its class, shape (rows,); None when all are 1.
+
+        Of rows that are learnt from, each of the first class stands for all that were left out for it.
+        """
         weight = None
         if self.weight is not None:
             column = table.column(self.weight).cast(pa.float64())
@@ -72,6 +78,9 @@ class Target:
         if self.class_weight:
             by_class = np.asarray(self.class_weight)[self.codes(table)]
             weight = by_class if weight is None else weight * by_class
+        if learnt and self.negatives < 1:
+            stands_for = np.where(self.codes(table) == 0, 1 / self.negatives, 1.0)
+            weight = stands_for if weight is None else weight * stands_for
         return weight
 
 
@@ -100,6 +109,8 @@ class BlockMaker:
     """Whether there are folds, and the rows of all are prepared in the same way."""
     cache: ArrayCache | None = None
     """Where prepared chunks are kept on the machine that prepared them."""
+    embeddings: tuple[Embedding, ...] = ()
+    """What was made of texts before rows are prepared."""
 
     @property
     def folds(self) -> tuple[Fold, ...]:
@@ -136,9 +147,13 @@ class BlockMaker:
         held = np.ones(table.num_rows, bool)
         if share < 1:
             held = uniform(row_keys(chunk), seed=self.splitter.seed, salt="validation") < share
+        learnable = known
+        if self.target.negatives < 1:
+            drawn = uniform(row_keys(chunk), seed=self.splitter.seed, salt="negatives")
+            learnable = known & ((drawn < self.target.negatives) | (self.target.codes(table) != 0))
         if self.folds:
-            return Rows(known, held, self.splitter.cells(table, chunk), self.folds)
-        return Rows(known, held, self.splitter.parts(table, chunk)[None, :], (HOLDOUT,))
+            return Rows(known, held, self.splitter.cells(table, chunk), self.folds, learnable)
+        return Rows(known, held, self.splitter.parts(table, chunk)[None, :], (HOLDOUT,), learnable)
 
     def block(
         self, table: pa.Table, rows: NDArray[np.int64], number: int = 0, training: RowHashes | None = None
@@ -147,14 +162,23 @@ class BlockMaker:
         recipe = self.recipes[number]
         taken = table if len(rows) == table.num_rows else table.take(pa.array(rows))
         X = recipe.compiled.transform(taken.select(list(recipe.features)), training=training)
-        return Block(X, self.target.labels(taken), self.target.weights(taken))
+        weight = self.target.weights(taken, learnt=training is not None)
+        return Block(X, self.target.labels(taken), weight)
 
     def key(self, chunk: Chunk, number: int = 0) -> str:
         """Say what a prepared chunk is made from: bytes of files, and everything that is done to them."""
         files = [(piece, file_state(piece.path)) for piece in chunk.pieces]
         fold = "all" if self.shared else number % len(self.folds) if self.folds else None
         digest = self.recipes[number].digest
-        made_by = (__version__, digest, self.target, self.splitter, self.validation_share, fold)
+        made_by = (
+            __version__,
+            digest,
+            self.target,
+            self.splitter,
+            self.validation_share,
+            fold,
+            self.embeddings,
+        )
         return repr((files, chunk.where, made_by))
 
 
@@ -173,6 +197,8 @@ class Rows:
     cells: NDArray[np.uint8]
     """Shape (repeats, rows)."""
     folds: tuple[Fold, ...]
+    learnable: NDArray[np.bool_] | None = None
+    """Rows that may be learnt from; all with a target when left out."""
 
     def of(self, fold: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the rows from which a fold learns and those by which it judges, in the order of the file."""
@@ -181,7 +207,8 @@ class Rows:
         train, validation = (np.zeros(NOWHERE + 1, bool) for _ in range(2))
         train[list(said.train)] = True
         validation[list(said.validation)] = True
-        learnt, judged = train[cells] & self.known, validation[cells] & self.known & self.held
+        learnable = self.known if self.learnable is None else self.learnable
+        learnt, judged = train[cells] & learnable, validation[cells] & self.known & self.held
         return np.flatnonzero(learnt), np.flatnonzero(judged)
 
 

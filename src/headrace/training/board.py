@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from sklearn.base import BaseEstimator
 
+    from headrace.training.calibration import Answers
     from headrace.training.candidates import Candidate
     from headrace.training.checkpoint import Learner
     from headrace.training.options import TrainOptions
@@ -52,6 +53,8 @@ class Trained:
     """Whether it is there to compare with, and never the winner."""
     folds: tuple[Trained, ...] = ()
     """Of each fold, when there are several."""
+    answers: tuple[Answers, ...] = ()
+    """What the best candidate says of the validation rows of each fold, where that is asked for."""
 
     @property
     def key(self) -> tuple[str, int]:
@@ -60,7 +63,7 @@ class Trained:
 
     def note(self) -> dict[str, Any]:
         """Return what the ledger holds beside the weights."""
-        held = asdict(replace(self, estimator=None, folds=()))
+        held = asdict(replace(self, estimator=None, folds=(), answers=()))
         return {"name": self.candidate.name, "fold": self.fold, **{name: held[name] for name in WRITTEN}}
 
     def recall(self, note: Mapping[str, Any]) -> None:
@@ -83,6 +86,8 @@ class Training:
     """Epochs in which the best one was fitted to all rows that are not for the test; 0 when it was not."""
     ratio: float = 0.0
     """Validation rows over training rows of the folds."""
+    threshold: float | None = None
+    """Probability from which a row is of the second class, where that was chosen."""
 
     @property
     def best(self) -> Trained:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 BASELINE = "baseline"
 """Name of the candidate that knows only the target's distribution."""
+ONE_COLUMN, PLAIN_LINEAR = "baseline one column", "baseline linear"
+"""Names of the candidates that see one column, and that are linear."""
+BASELINES = frozenset({BASELINE, ONE_COLUMN, PLAIN_LINEAR})
 
 # Blocks come permuted, hence no shuffling within partial_fit; features come standardised, hence a constant step, whose
 # noise Polyak-Ruppert averaging of the weights removes (Polyak & Juditsky 1992).
@@ -88,7 +91,7 @@ def candidates_of(models: Sequence[ModelOptions], *, task: str) -> tuple[Candida
     for index, model in enumerate(models):
         where = f"models[{index}]"
         for candidate in spread_out(Candidate(model.name, model.estimator, model.params)):
-            if candidate.name in candidates or candidate.name == BASELINE:
+            if candidate.name in candidates or candidate.name in BASELINES:
                 raise WorkflowError(f"the name {candidate.name!r} is taken", where=f"{where}.name")
             require_direct(candidate.estimator, build(candidate, seed=0, where=where), task=task, where=where)
             candidates[candidate.name] = candidate
@@ -113,12 +116,8 @@ def build(candidate: Candidate, *, seed: int, where: str = "models") -> BaseEsti
         When the class does not exist, does not take a parameter, or neither has ``partial_fit`` nor is fitted outright.
     """
     kind = _import(candidate.estimator, where)
-    if not hasattr(kind, "partial_fit") and not is_direct(candidate.estimator):
-        raise WorkflowError(
-            f"{candidate.estimator} has no partial_fit, so it cannot learn from a stream",
-            where=f"{where}.estimator",
-            mend="choose one that has, such as sklearn.linear_model.SGDClassifier",
-        )
+    if inspect.isclass(kind):
+        _require_stream(candidate, kind, where)
     known = dict.fromkeys(inspect.signature(kind).parameters)
     if "kwargs" in known:  # XGBoost says what it takes elsewhere
         known = dict.fromkeys(kind().get_params())
@@ -133,7 +132,25 @@ def build(candidate: Candidate, *, seed: int, where: str = "models") -> BaseEsti
     params = {**GOOD_DEFAULTS.get(candidate.estimator, {}), **candidate.params}
     if "random_state" in known:
         params.setdefault("random_state", seed)
-    return kind(**{key: tuple(v) if isinstance(v, list) else v for key, v in params.items()})
+    estimator: BaseEstimator = kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in params.items()})
+    _require_stream(candidate, steps_of(estimator)[-1], where)
+    return estimator
+
+
+def _require_stream(candidate: Candidate, learns: Any, where: str) -> None:
+    if not hasattr(learns, "partial_fit") and not is_direct(candidate.estimator):
+        raise WorkflowError(
+            f"{candidate.estimator} has no partial_fit, so it cannot learn from a stream",
+            where=f"{where}.estimator",
+            mend="choose one that has, such as sklearn.linear_model.SGDClassifier",
+        )
+
+
+def steps_of(estimator: Any) -> list[Any]:
+    """List the steps of a pipeline, or an estimator that is none as the only one."""
+    from sklearn.pipeline import Pipeline
+
+    return [step for _, step in estimator.steps] if isinstance(estimator, Pipeline) else [estimator]
 
 
 def class_path(candidate: Candidate) -> str:
@@ -173,10 +190,22 @@ def in_double(estimator: Any) -> Any:
     import numpy as np
 
     double = copy.deepcopy(estimator)
-    for name, value in vars(double).items():
-        if name.endswith("_") and isinstance(value, np.ndarray) and value.dtype == np.float32:
-            setattr(double, name, value.astype(np.float64))
+    for step in steps_of(double):
+        for name, value in vars(step).items():
+            if name.endswith("_") and isinstance(value, np.ndarray) and value.dtype == np.float32:
+                setattr(step, name, value.astype(np.float64))
     return double
+
+
+def bare(estimator: Any) -> Any:
+    """Take off what was put around a fitted estimator: its threshold and its calibration."""
+    from sklearn.calibration import CalibratedClassifierCV
+    from sklearn.frozen import FrozenEstimator
+    from sklearn.model_selection import FixedThresholdClassifier
+
+    while isinstance(estimator, (CalibratedClassifierCV, FixedThresholdClassifier, FrozenEstimator)):
+        estimator = estimator.estimator
+    return estimator
 
 
 @dataclass(frozen=True)
@@ -184,20 +213,27 @@ class Capabilities:
     """What an estimator's ``partial_fit`` takes."""
 
     sparse: bool
+    wide: bool
+    """Whether it is a pipeline that does more than pick columns: it may make many features of few, and so learns from a few
+    thousand rows at a time."""
     classes: bool
     weight: bool
 
 
 def capabilities(estimator: BaseEstimator) -> Capabilities:
     """Read from scikit-learn's tags and the signature what an estimator takes."""
+    from sklearn.compose import ColumnTransformer
     from sklearn.utils import get_tags
 
+    estimator = bare(estimator)
+    *before, last = steps_of(estimator)
     # The baseline has no partial_fit; what it would take is then never asked for.
-    known = inspect.signature(getattr(estimator, "partial_fit", estimator.fit)).parameters
+    known = inspect.signature(getattr(last, "partial_fit", last.fit)).parameters
     return Capabilities(
         # To XGBoost what a sparse row does not store is missing, and not 0.
         sparse=bool(get_tags(estimator).input_tags.sparse)
         and not type(estimator).__module__.startswith("xgboost"),
+        wide=any(not isinstance(step, ColumnTransformer) for step in before),
         classes="classes" in known,
         weight="sample_weight" in known,
     )

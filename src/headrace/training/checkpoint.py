@@ -43,6 +43,8 @@ class Learner:
     """From which fold's rows it learns."""
     view: int = 0
     """Which prepared rows it sees, see `Prepared`."""
+    rows: int = 0
+    """Rows that it has learnt from, each as often as it was seen."""
 
     @property
     def key(self) -> tuple[str, int]:
@@ -137,7 +139,7 @@ def dump_learners(learners: Sequence[Learner]) -> list[bytes]:
     return [
         json.dumps({
             "name": each.candidate.name, "seconds": each.seconds, "failure": each.failure, "fold": each.fold,
-            "view": each.view,
+            "view": each.view, "rows": each.rows,
         }).encode() + b"\n" + dump_estimator(each.estimator)
         for each in learners
     ]  # fmt: skip
@@ -152,7 +154,15 @@ def load_learners(pieces: Sequence[bytes], candidates: Mapping[str, Candidate]) 
         candidate = candidates[said["name"]]
         fitted = load_estimator(estimator, class_path(candidate))
         learners.append(
-            Learner(candidate, fitted, said["seconds"], said["failure"], said["fold"], said["view"])
+            Learner(
+                candidate,
+                fitted,
+                said["seconds"],
+                said["failure"],
+                said["fold"],
+                said["view"],
+                said["rows"],
+            )
         )
     return tuple(learners)
 

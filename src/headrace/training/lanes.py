@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headrace.errors import WorkflowError
-from headrace.training.candidates import class_path
+from headrace.training.candidates import class_path, steps_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,7 +56,7 @@ def mix(*lanes: tuple[Learner, ...]) -> tuple[Learner, ...]:
     Returns
     -------
     tuple of Learner
-        New objects; the seconds are those of the slowest lane.
+        New objects; the seconds are those of the slowest lane, the rows those of the longest.
     """
     return tuple(_mean(learners) for learners in zip(*lanes, strict=True))
 
@@ -64,17 +64,18 @@ def mix(*lanes: tuple[Learner, ...]) -> tuple[Learner, ...]:
 def _mean(learners: tuple[Learner, ...]) -> Learner:
     first = learners[0]
     failure = next((each.failure for each in learners if each.failure), "")
-    states = [vars(each.estimator) for each in learners if hasattr(each.estimator, "coef_")]
-    seconds = max(each.seconds for each in learners)
+    taught = [each.estimator for each in learners if hasattr(steps_of(each.estimator)[-1], "coef_")]
+    states = [vars(steps_of(estimator)[-1]) for estimator in taught]
+    seconds, rows = max(each.seconds for each in learners), max(each.rows for each in learners)
     if failure or not states:
-        return replace(first, failure=failure, seconds=seconds)
-    fitted = next(each.estimator for each in learners if hasattr(each.estimator, "coef_"))
-    params = fitted.get_params(deep=False)
-    mixed = copy.deepcopy(fitted)
+        return replace(first, failure=failure, seconds=seconds, rows=rows)
+    mixed = copy.deepcopy(taught[0])
+    last = steps_of(mixed)[-1]
+    params = last.get_params(deep=False)
     for name in states[0]:
         if name not in params and all(_is_float(state[name]) for state in states):
-            setattr(mixed, name, _average([state[name] for state in states]))
-    return replace(first, estimator=mixed, seconds=seconds)
+            setattr(last, name, _average([state[name] for state in states]))
+    return replace(first, estimator=mixed, seconds=seconds, rows=rows)
 
 
 def _is_float(value: Any) -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from headrace.training.candidates import bare, steps_of
 from headrace.training.scoring import LOWER_IS_BETTER
 
 if TYPE_CHECKING:
@@ -128,13 +129,23 @@ def simplest_of(training: Training) -> Trained | None:
 
 
 def complexity(estimator: Any) -> int:
-    """Count the learnt numbers of an estimator that are not 0: those of its public float arrays."""
-    return sum(int(np.count_nonzero(array)) for array in _arrays(estimator, public=True))
+    """Count the learnt numbers of an estimator that are not 0: those of its public float arrays, or the nodes of its trees."""
+    *before, last = steps_of(bare(estimator))
+    if before:
+        return sum(map(complexity, [*before, last]))
+    if hasattr(last, "get_booster"):
+        return sum(tree.count("\n") for tree in last.get_booster().get_dump())  # a line each
+    return sum(int(np.count_nonzero(array)) for array in _arrays(last, public=True))
 
 
 def size(estimator: Any) -> int:
-    """Sum up the bytes of the arrays that an estimator holds."""
-    return sum(array.nbytes for array in _arrays(estimator, public=False))
+    """Sum up the bytes of the arrays that an estimator holds, or of its trees as XGBoost writes them."""
+    *before, last = steps_of(bare(estimator))
+    if before:
+        return sum(map(size, [*before, last]))
+    if hasattr(last, "get_booster"):
+        return len(last.get_booster().save_raw("ubj"))
+    return sum(array.nbytes for array in _arrays(last, public=False))
 
 
 def _arrays(estimator: Any, *, public: bool) -> list[Any]:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headrace.training.candidates import capabilities
+from headrace.training.calibration import Answers
+from headrace.training.candidates import BASELINES, capabilities, steps_of
 from headrace.training.prepared import concatenate
-from headrace.training.scoring import dense_parts, outputs, score_outputs
+from headrace.training.scoring import outputs, parts_of, score_outputs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
     from headrace.training.checkpoint import Learner
     from headrace.training.prepared import Block, Prepared
+
+BASELINE_ROWS = 1_000_000
+"""A baseline learns from the blocks until it has seen so many rows: a yardstick needs no more."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ def learn(
     """
     taught, view, block = [], -1, None
     for learner in learners:
-        if not learner.failure:
+        if not learner.failure and not _knows_enough(learner):
             if learner.view != view or block is None:
                 view, block = learner.view, prepared.train(learner.view)
             learner = _learn_one(learner, block, classes)  # noqa: PLW2901 - the learner goes on as a new object
@@ -62,24 +66,43 @@ def _learn_one(learner: Learner, block: Block, classes: tuple[Any, ...]) -> Lear
         return replace(learner, failure=f"{type(estimator).__name__} takes no weights")
     started = time.perf_counter()
     try:
-        if able.sparse or isinstance(block.X, np.ndarray):
-            _fit_rows(estimator, block.X, block, slice(None), fixed)
-        else:
-            for rows, part in dense_parts(block.X):
+        if able.wide or not (able.sparse or isinstance(block.X, np.ndarray)):
+            for rows, part in parts_of(block.X, sparse=able.sparse):
                 _fit_rows(estimator, part, block, rows, fixed)
+        else:
+            _fit_rows(estimator, block.X, block, slice(None), fixed)
     except ValueError as error:
         # scikit-learn raises ValueError for divergence and for data that an estimator cannot take.
         return replace(learner, failure=" ".join(str(error).split())[:300])
     seconds = learner.seconds + time.perf_counter() - started
-    return replace(learner, estimator=estimator, seconds=seconds)
+    return replace(learner, estimator=estimator, seconds=seconds, rows=learner.rows + block.rows)
+
+
+def _knows_enough(learner: Learner) -> bool:
+    return learner.candidate.name in BASELINES and learner.rows >= BASELINE_ROWS
 
 
 def _fit_rows(estimator: BaseEstimator, X: Any, block: Block, rows: slice, fixed: dict[str, Any]) -> None:
     weight = {} if block.weight is None else {"sample_weight": block.weight[rows]}
+    *before, last = steps_of(estimator)
+    for step in before:
+        # What comes before the last step of a pipeline is fitted to the first rows that it sees.
+        X = step.transform(X) if _is_fitted(step) else step.fit_transform(X)
     if block.y is None:
-        estimator.partial_fit(X, **weight)
+        last.partial_fit(X, **weight)
     else:
-        estimator.partial_fit(X, block.y[rows], **fixed, **weight)
+        last.partial_fit(X, block.y[rows], **fixed, **weight)
+
+
+def _is_fitted(step: Any) -> bool:
+    from sklearn.exceptions import NotFittedError
+    from sklearn.utils.validation import check_is_fitted
+
+    try:
+        check_is_fitted(step)
+    except NotFittedError:
+        return False
+    return True
 
 
 def score(
@@ -119,6 +142,12 @@ def score(
                 scores = score_outputs(said, block, kind=kind, classes=classes)
         found.append(Scored(learner, scores, 1e6 * spent / max(1, block.rows), block.rows))
     return found
+
+
+def answer(estimator: Any, view: int, *held: Sequence[Block | None]) -> Answers:
+    """Ask a fitted classifier about the validation rows of its view."""
+    block = concatenate([one for blocks in held if (one := blocks[view]) is not None])
+    return Answers.of(estimator, block, sparse=capabilities(estimator).sparse)
 
 
 def without(learners: tuple[Learner, ...], gone: frozenset[str]) -> tuple[Learner, ...]:

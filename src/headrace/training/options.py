@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from headrace.options import Options
 from headrace.training.spaces import Space  # noqa: TC001 pydantic reads the annotation
@@ -43,6 +43,13 @@ class TrainOptions(Options):
     class_weight: Literal["balanced"] | dict[str, float] | None = Field(
         default=None, description="Weight of each class, or `balanced` for weights inverse to its frequency."
     )
+    negatives: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="Share of the rows of the first of two classes that is learnt from, each counting for those left out: "
+        "for a rare second class.",
+    )
     lanes: int = Field(
         default=1,
         ge=1,
@@ -53,3 +60,29 @@ class TrainOptions(Options):
     mix_every: int = Field(
         default=8, ge=1, description="Blocks of each lane after which the weights of all lanes are averaged."
     )
+
+
+class CostOptions(Options):
+    """What it costs to be right or wrong about a row, in any unit; gains are negative."""
+
+    false_positive: float = Field(ge=0, description="To take a row of the first class for the second.")
+    false_negative: float = Field(ge=0, description="To take a row of the second class for the first.")
+    true_positive: float = Field(default=0.0, description="To recognise the second class.")
+    true_negative: float = Field(default=0.0, description="To recognise the first class.")
+
+
+class ThresholdOptions(Options):
+    """By what the threshold of two classes is chosen, on rows that were not learnt from."""
+
+    metric: Literal["f1", "balanced_accuracy"] | None = Field(
+        default=None, description="Which metric is to be as high as it can be."
+    )
+    cost: CostOptions | None = Field(
+        default=None, description="Or what errors cost: the mean is to be as low as it can be."
+    )
+
+    @model_validator(mode="after")
+    def _either(self) -> ThresholdOptions:
+        if (self.metric is None) == (self.cost is None):
+            raise ValueError("the threshold needs a metric or a cost; give exactly one")
+        return self

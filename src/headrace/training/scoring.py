@@ -25,7 +25,7 @@ SELECTED_BY = {
 
 LOWER_IS_BETTER = frozenset({"log_loss", "brier", "mse", "rmse", "mae", "inertia"})
 SILHOUETTE_ROWS = 5_000
-DENSE_ROWS = 8_192
+PART_ROWS = 8_192
 
 
 def kind_of(task: str, classes: int) -> str:
@@ -35,12 +35,12 @@ def kind_of(task: str, classes: int) -> str:
     return "binary" if classes == 2 else "multiclass"
 
 
-def dense_parts(X: Matrix) -> Iterator[tuple[slice, NDArray[np.float32]]]:
-    """Cut a matrix into dense runs of rows, so that a sparse block never becomes dense as a whole."""
-    for start in range(0, X.shape[0], DENSE_ROWS):
-        rows = slice(start, min(start + DENSE_ROWS, X.shape[0]))
+def parts_of(X: Matrix, *, sparse: bool) -> Iterator[tuple[slice, Matrix]]:
+    """Cut a matrix into runs of rows, dense ones where sparse ones are not taken, so that a block never becomes dense as a whole."""
+    for start in range(0, X.shape[0], PART_ROWS):
+        rows = slice(start, min(start + PART_ROWS, X.shape[0]))
         part = X[rows]
-        yield rows, part if isinstance(part, np.ndarray) else part.toarray()
+        yield rows, part if sparse or isinstance(part, np.ndarray) else part.toarray()
 
 
 def outputs(estimator: BaseEstimator, X: Matrix, *, kind: str, sparse: bool) -> NDArray[Any]:
@@ -66,10 +66,9 @@ def outputs(estimator: BaseEstimator, X: Matrix, *, kind: str, sparse: bool) -> 
     """
     if X.shape[0] == 0:
         return np.empty(0)
-    if not sparse and not isinstance(X, np.ndarray):
-        return np.concatenate(
-            [outputs(estimator, part, kind=kind, sparse=True) for _, part in dense_parts(X)]
-        )
+    if X.shape[0] > PART_ROWS or not (sparse or isinstance(X, np.ndarray)):
+        parts = parts_of(X, sparse=sparse)
+        return np.concatenate([outputs(estimator, part, kind=kind, sparse=True) for _, part in parts])
     if kind in {"regression", "clustering"}:
         return np.asarray(estimator.predict(X))
     if hasattr(estimator, "predict_proba"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from headrace.training.board import Trained, Training, mean_scores, note_epoch, 
 from headrace.training.candidates import build
 from headrace.training.checkpoint import Learner, dump_held, dump_learners, load_blocks, load_learners
 from headrace.training.lanes import mix, require_averaging
-from headrace.training.learning import learn, score, validation_of, without
+from headrace.training.learning import answer, learn, score, validation_of, without
 from headrace.training.rungs import losers, positions
 from headrace.training.scoring import SELECTED_BY, goodness, kind_of
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from headrace.engine.passes import Reader
     from headrace.engine.source import Source
     from headrace.training.blocks import BlockMaker
+    from headrace.training.calibration import Answers
     from headrace.training.candidates import Candidate
     from headrace.training.learning import Scored
     from headrace.training.options import TrainOptions
@@ -46,7 +47,9 @@ class Entrant:
     variant: int = 0
     """Which way of preparing it sees, see `headrace.training.prepared.Prepared`."""
     fixed: Any = None
-    """One fitted estimator a fold of a baseline that does not learn from the stream."""
+    """One fitted estimator a fold of what does not learn from the stream."""
+    fresh: tuple[Any, ...] = ()
+    """One unfitted estimator a fold, where folds differ; else that of the candidate."""
     is_baseline: bool = False
     """Whether it is there to compare with, and never the winner."""
 
@@ -75,6 +78,8 @@ class Stream:
         Where losers are dropped.
     seconds : float
         No epoch is begun that would end later, by the length of the one before; counted over all passes of the run.
+    answers : bool
+        Whether to keep what the best candidate says of the validation rows.
     """
 
     reader: Reader
@@ -86,6 +91,7 @@ class Stream:
     name: str = ""
     rungs: tuple[Rung, ...] = ()
     seconds: float = math.inf
+    answers: bool = False
     board: dict[tuple[str, int], Trained] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
@@ -117,7 +123,9 @@ class Stream:
         # Those that are fitted already need the validation rows, which the first epoch holds.
         fitted = any(each.fixed is not None and not each.is_baseline for each in entrants)
         while (
-            (learners or (fitted and not epoch)) and epoch < self.options.epochs and not self._too_late(epoch)
+            (self._go_on(learners) or (fitted and not epoch))
+            and epoch < self.options.epochs
+            and not self._too_late(epoch)
         ):
             epoch += 1
             chains = self._epoch(learners, epoch, form)
@@ -140,7 +148,13 @@ class Stream:
             raise RunError(
                 f"every candidate failed: {reasons}", where="models", mend="change their parameters"
             )
+        if self.answers:
+            ranked[0].answers = self._answers(ranked[0].candidate.name)
         return Training(self.metric, ranked, epoch)
+
+    def _go_on(self, learners: Sequence[Learner]) -> bool:
+        """Tell whether somebody learns for whom the data are read: baselines learn from what others read alone."""
+        return any(not self.board[learner.key].is_baseline for learner in learners)
 
     def _pass(self, epoch: int) -> str:
         return f"{self.name}epoch {epoch}"
@@ -197,6 +211,15 @@ class Stream:
         reports = [self.reader.client.submit(scoring, chain, *held, pure=False) for chain in chains]
         gathered: list[list[Scored]] = self.reader.client.gather(reports)
         return {one.learner.key: one for report in gathered for one in report}
+
+    def _answers(self, name: str) -> tuple[Answers, ...]:
+        folds = [self.board[name, fold] for fold in range(self.folds)]
+        asked = [
+            self.reader.client.submit(answer, each.estimator, each.view, *self.held, pure=False)
+            for each in folds
+        ]
+        answers: list[Answers] = self.reader.client.gather(asked)
+        return tuple(answers)
 
     def _noted(self, trained: Trained, one: Scored, epoch: int) -> bool:
         assert self.metric is not None, "a stream knows its metric"
@@ -298,7 +321,7 @@ class Stream:
                 trained = Trained(entrant.candidate, fold=fold, view=view, is_baseline=entrant.is_baseline)
                 self.board[trained.key] = trained
                 if entrant.fixed is None:
-                    fresh = build(entrant.candidate, seed=seed)
+                    fresh = entrant.fresh[fold] if entrant.fresh else build(entrant.candidate, seed=seed)
                     learners.append(Learner(entrant.candidate, fresh, fold=fold, view=view))
         if self.options.lanes > 1:
             require_averaging([learner.candidate for learner in learners])
@@ -353,48 +376,3 @@ class Stream:
 
     def _together(self, name: str) -> Trained:
         return together(tuple(self.board[name, fold] for fold in range(self.folds)))
-
-
-def retrain(stream: Stream, training: Training) -> Training:
-    """Fit the best candidate of several folds to all their rows, for the rounded mean of its best epochs.
-
-    Parameters
-    ----------
-    stream : Stream
-        Whose maker has no folds: its training rows are all that are not for the test, and nothing judges.
-    training : Training
-        With folds.
-
-    Returns
-    -------
-    Training
-        The same with a fitted winner.
-
-    Raises
-    ------
-    RunError
-        When it fails on all rows, which it did in no fold.
-    """
-    best = training.best
-    options = stream.options.model_copy(
-        update={"epochs": best.best_epoch, "patience": best.best_epoch + 1, "tolerance": 0.0}
-    )
-    last = _Last(**{
-        name: getattr(stream, name) for name in ("reader", "source", "maker", "task", "metric", "name")
-    }, options=options)  # fmt: skip
-    fitted = last.train([Entrant(best.candidate)]).best
-    winner = replace(best, estimator=fitted.estimator)
-    return replace(training, trained=(winner, *training.trained[1:]), retrained=best.best_epoch)
-
-
-class _Last(Stream):
-    """Trains to a number of epochs that is known: the last weights count, and nothing is scored."""
-
-    def _noted(self, trained: Trained, one: Scored, epoch: int) -> bool:
-        trained.failure, trained.seconds = one.learner.failure, one.learner.seconds
-        trained.estimator, trained.best_epoch = one.learner.estimator, epoch
-        trained.history.append({})
-        return not trained.failure
-
-    def _tell(self, epoch: int, scores: Mapping[tuple[str, int], dict[str, float]]) -> None:
-        """Nothing is scored, so there is nothing to tell."""

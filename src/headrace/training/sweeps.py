@@ -103,7 +103,7 @@ class ViewRows:
         if self.masks:
             X = _beside(X, np.column_stack([_missing(part.column(name)) for name in self.masks]))
         cells = rows.cells[:, taken] if self.by_cell else np.zeros((1, len(taken)), np.uint8)
-        return Rows(X, self.maker.target.codes(part), self.maker.target.weights(part), cells)
+        return Rows(X, self.maker.target.codes(part), self.maker.target.weights(part, learnt=True), cells)
 
     def recall(self, chunk: Chunk) -> Rows | None:
         """Return the rows of a chunk from the cache; never in float64, for the stream keeps float32."""

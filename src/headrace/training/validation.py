@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
+from headrace.data.durations import Duration  # noqa: TC001 pydantic reads the annotation
 from headrace.data.options import Moment  # noqa: TC001 pydantic reads the annotation
 from headrace.options import Options
 
-_UNITS = {"s": "seconds", "min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 MOST_FOLDS = 50
 
-
-def _duration(value: Any) -> Any:
-    if isinstance(value, timedelta):
-        return value
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|min|h|d|w)\s*", str(value))
-    if match is None:
-        raise ValueError(f"should be a length of time such as 7d or 12h (s, min, h, d, w), not {value!r}")
-    return timedelta(**{_UNITS[match[2]]: float(match[1])})
-
-
-Duration = Annotated[timedelta, BeforeValidator(_duration, json_schema_input_type=str)]
 Count = Annotated[int, Field(ge=2, le=MOST_FOLDS)]
 Repeats = Annotated[int, Field(ge=1, le=20)]
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.cluster import MiniBatchKMeans
 from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA
@@ -21,13 +22,14 @@ from sklearn.linear_model import (
     SGDClassifier,
     SGDRegressor,
 )
+from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline
 from xgboost import XGBClassifier, XGBRegressor
 
 from headrace.errors import InputError, PackageError
-from headrace.packaging.exports.files import export_file, verify_package
+from headrace.packaging.exports.files import export_file, exports_of, verify_package
 from headrace.packaging.exports.gate import export_onnx
 from headrace.packaging.exports.onnx_file import OnnxModel, write_onnx
 from headrace.packaging.exports.rows import hard_rows
@@ -132,6 +134,16 @@ ESTIMATORS: dict[str, tuple[Any, int]] = {
     "naive bayes": (GaussianNB(), 3),
     "network": (MLPClassifier((5,), max_iter=20, random_state=0), 3),
     "forest": (RandomForestRegressor(5, random_state=0), 0),
+    "Platt": (CalibratedClassifierCV(LogisticRegression(), ensemble=False), 2),
+    "Platt of trees": (CalibratedClassifierCV(XGBClassifier(n_estimators=5), ensemble=False), 2),
+    "isotonic": (CalibratedClassifierCV(LogisticRegression(), method="isotonic", ensemble=False), 2),
+    "isotonic of a network": (
+        CalibratedClassifierCV(
+            MLPClassifier((5,), max_iter=20, random_state=0), method="isotonic", ensemble=False
+        ),
+        2,
+    ),
+    "threshold": (FixedThresholdClassifier(GaussianNB(), threshold=0.3), 2),
     "clusters": (MiniBatchKMeans(3, random_state=0, n_init=1), 0),
 }
 
@@ -250,6 +262,30 @@ def test_rows_of_the_gate_try_neighbours_of_quantiles_unseen_and_missing_values(
     for name in rows.schema.names:
         assert rows.column(name).null_count, name
     assert hard_rows(profile, shape).equals(rows)
+
+
+def test_of_very_many_columns_several_are_tried_in_one_row(monkeypatch: pytest.MonkeyPatch):
+    numbers = np.random.default_rng(0).normal(size=(500, 40))
+    profile = profile_table(pa.table({f"x{i}": numbers[:, i] for i in range(40)}))["all"]
+    shape = Signature(tuple(InputColumn(name, "double", "numeric") for name in profile.columns), "regression")
+    one_by_one = hard_rows(profile, shape)
+    monkeypatch.setattr("headrace.packaging.exports.rows.CELLS", 20_000)
+    together = hard_rows(profile, shape)
+    assert together.num_rows < one_by_one.num_rows / 5
+    for name in profile.columns:  # every edge is tried all the same
+        assert set(one_by_one.column(name).to_pylist()) == set(together.column(name).to_pylist())
+
+
+def test_of_very_many_columns_onnx_is_written_on_demand_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    pipeline, shape, profile = fitted(LogisticRegression())
+    monkeypatch.setattr("headrace.packaging.exports.files.MOST_INPUTS", len(shape.inputs) - 1)
+    exports = exports_of(pipeline, shape, profile)
+    assert not exports.files
+    assert "headrace models export" in exports.notes[0]
+    write(tmp_path / "m", pipeline, shape, profile, None)
+    _, result = export_file(read_package(tmp_path / "m"), str(tmp_path / "out"), "onnx")
+    assert result is not None
+    assert result["passed"]
 
 
 def test_a_pickle_is_written_only_when_allowed(tmp_path: Path):

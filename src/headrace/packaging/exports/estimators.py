@@ -1,4 +1,4 @@
-"""Fitted estimators as nodes of an ONNX graph: linear ones and boosted trees here, others by sklearn-onnx."""
+"""Fitted estimators as nodes of an ONNX graph: linear ones, boosted trees and calibrations here, others by sklearn-onnx."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from headrace.errors import PackageError
 from headrace.packaging.exports.boosted import add_trees
+from headrace.packaging.exports.calibrated import add_curve
 from headrace.packaging.exports.graph import Value
 from headrace.packaging.exports.steps import converted
 
@@ -51,6 +52,11 @@ def add_estimator(graph: Graph, estimator: Any, value: Value, precision: Precisi
     """
     from sklearn.base import is_classifier
 
+    name = type(estimator).__name__
+    if name in {"FixedThresholdClassifier", "FrozenEstimator"}:  # neither changes a probability
+        return add_estimator(graph, getattr(estimator, "estimator_", estimator.estimator), value, precision)
+    if name == "CalibratedClassifierCV":
+        return _calibrated(graph, estimator, value, precision)
     if is_classifier(estimator) and not hasattr(estimator, "predict_proba"):
         raise PackageError(f"{type(estimator).__name__} gives no probabilities", where="ONNX")
     if precision == "float32":
@@ -77,11 +83,36 @@ def _link(estimator: Any) -> str | None:
 
 
 def _linear(graph: Graph, estimator: Any, value: Value, precision: Precision, link: str) -> Output:
+    decision, outputs = _decision(graph, estimator, value, precision)
+    return _linked(graph, decision, outputs, link, precision)
+
+
+def _decision(graph: Graph, estimator: Any, value: Value, precision: Precision) -> tuple[str, int]:
+    """Add what a linear estimator decides by, shape (rows, outputs), and return it with the number of outputs."""
     weights = np.atleast_2d(estimator.coef_).astype(precision)
     offsets = np.broadcast_to(np.asarray(estimator.intercept_, dtype=precision), (len(weights),))
     decision = graph.add("MatMul", value.name, graph.constant(weights.T.copy()))
     decision = graph.add("Add", decision, graph.constant(offsets.copy()))
-    return _linked(graph, decision, len(weights), link, precision)
+    return decision, len(weights)
+
+
+def _calibrated(graph: Graph, estimator: Any, value: Value, precision: Precision) -> Output:
+    """Add a calibration of two classes: of a linear estimator's decision, or of the probability where there is none."""
+    (held,) = estimator.calibrated_classifiers_
+    inner = getattr(held.estimator, "estimator", held.estimator)  # as it is, or frozen
+    decides = hasattr(inner, "decision_function")
+    if len(estimator.classes_) != 2 or (decides and not hasattr(inner, "coef_")):
+        raise PackageError(f"a calibration of {type(inner).__name__} has no converter", where="ONNX")
+    if decides:
+        if precision == "float32":
+            value = Value(_cast(graph, value.name, "float32"), value.sort, value.width)
+        said, _ = _decision(graph, inner, value, precision)
+    else:
+        output = add_estimator(graph, inner, value, precision)
+        said = graph.column(Value(output.name, value.sort, output.width), 1).name
+    second = add_curve(graph, held.calibrators[0], said, precision)
+    first = graph.add("Sub", graph.constant(np.ones(1, dtype=precision)), second)
+    return Output(graph.add("Concat", first, second, axis=1), "probabilities", 2, precision)
 
 
 def _boosted(graph: Graph, estimator: Any, value: Value, precision: Precision) -> Output:

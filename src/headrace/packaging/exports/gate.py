@@ -105,11 +105,12 @@ def gate_rows(profile: Profile, signature: Signature, sample: pa.Table | None = 
     if sample is None or sample.num_rows == 0:
         return drawn, drawn.num_rows
     rows = to_table(sample, signature.inputs)
+    # scikit-learn takes no infinity, so that there is nothing to compare
+    finite = np.ones(rows.num_rows, dtype=bool)
     for field in rows.schema:
         if pa.types.is_floating(field.type):
-            # scikit-learn takes no infinity, so that there is nothing to compare
-            rows = rows.filter(pc.fill_null(pc.is_finite(rows.column(field.name)), True))
-    return pa.concat_tables([drawn, rows]), drawn.num_rows
+            finite &= np.asarray(pc.fill_null(pc.is_finite(rows.column(field.name)), True))
+    return pa.concat_tables([drawn, rows.filter(pa.array(finite))]), drawn.num_rows
 
 
 def export_onnx(

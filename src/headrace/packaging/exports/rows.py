@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 QUANTILES = np.linspace(0, 1, 21)
 MIXED = 256
+CELLS = 4_000_000
+"""Values of the rows that try edges one by one; of very many columns several are tried in one row."""
 STRANGE = ("", " ", "ä", "日本語", "\u200b", "a\x00b", "missing", "nan", "None", "x" * 1000, "'\"<&>")
 """Texts that have broken converters: empty, blank, not ASCII, with a zero character, words for missing, long, quoted."""
 
@@ -22,7 +24,7 @@ STRANGE = ("", " ", "ä", "日本語", "\u200b", "a\x00b", "missing", "nan", "No
 def hard_rows(profile: Profile, signature: Signature, *, seed: int = 0) -> pa.Table:
     """Draw rows that try each column's edges.
 
-    One row for each edge of a column, the others at their middle: quantiles and their float neighbours, extremes and
+    One row for each edge of a column, the others at their middle (of very many columns, several at an edge): quantiles and their float neighbours, extremes and
     far beyond, zero, missing; frequent and rare categories, unseen ones, strange texts; first and last times, leap
     days and times before 1970. Then rows that mix edges of all columns at random, and one in which all is missing.
 
@@ -41,17 +43,27 @@ def hard_rows(profile: Profile, signature: Signature, *, seed: int = 0) -> pa.Ta
         With the columns of the signature.
     """
     edges = {column.name: _edges(profile.columns.get(column.name), column) for column in signature.inputs}
-    names = list(edges)
-    middles = {name: values[0] for name, values in edges.items()}
-    rows = [{**middles, name: value} for name in names for value in edges[name]]
+    starts, tried = _places([len(values) for values in edges.values()])
     rng = np.random.default_rng(seed)
-    rows += [{name: edges[name][rng.integers(len(edges[name]))] for name in names} for _ in range(MIXED)]
-    rows.append(dict.fromkeys(names))
-    arrays = [
-        pa.array([row[column.name] for row in rows], type=_type(column), from_pandas=True)
-        for column in signature.inputs
-    ]
-    return pa.table(arrays, names=names)
+    arrays = []
+    for column, start in zip(signature.inputs, starts, strict=True):
+        values = edges[column.name]
+        held = [values[0]] * tried
+        held[start : start + len(values)] = values
+        held += [values[place] for place in rng.integers(len(values), size=MIXED)]
+        arrays.append(pa.array([*held, None], type=_type(column), from_pandas=True))
+    return pa.table(arrays, names=list(edges))
+
+
+def _places(sizes: list[int]) -> tuple[list[int], int]:
+    """Say at which row the edges of each column begin, and how many rows that takes."""
+    together = max(1, -(-sum(sizes) * len(sizes) // CELLS))
+    starts, rows = [], 0
+    for first in range(0, len(sizes), together):
+        group = sizes[first : first + together]
+        starts += [rows] * len(group)
+        rows += max(group)
+    return starts, rows
 
 
 def _type(column: InputColumn) -> pa.DataType:

@@ -1,0 +1,175 @@
+"""A run planned from the footers: its passes, what each reads, what they cost, and the memory that a worker needs."""
+
+from __future__ import annotations
+
+import math
+from operator import attrgetter, itemgetter
+from typing import TYPE_CHECKING
+
+from headrace.data.embeddings import made_bytes
+from headrace.engine.embedding import resident_bytes
+from headrace.engine.past import MOST_ROWS
+from headrace.engine.plan import EMPTY_SUMMARY_BYTES, MIB, Reads, make_plan
+from headrace.opening import (
+    classes_of,
+    finders_of_run,
+    judged_rows,
+    parts_of,
+    preparation_finders,
+    row_bytes,
+)
+from headrace.preparation.needs import reduced_texts
+from headrace.profiling.slabs import deal_finders, rest_of
+from headrace.training.routes import passes_of
+from headrace.training.search import most_preparations, rounds_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from headrace.data.dataset import Dataset
+    from headrace.engine.plan import Plan
+    from headrace.engine.source import Source
+    from headrace.opening import Opened
+    from headrace.workflow import WorkflowFile
+
+
+def plan_run(
+    workflow: WorkflowFile,
+    opened: Opened,
+    more: Sequence[int] = (),
+    *,
+    workers: int,
+    threads: int,
+    memory_budget: int,
+    cache: int = 0,
+) -> Plan:
+    """Plan the passes of a run from the footers: what each reads, and the memory that a worker needs for it."""
+    dataset, splitter = opened.dataset, opened.splitter
+    read = opened.profiled.schema.names
+    rounds = [""]
+    if workflow.search is not None:
+        rounds = [each.name for each in rounds_of(workflow.search, workflow.models, more)]
+    folded = len(splitter.folds.folds) if splitter.folds else 1
+    passes = passes_of(workflow.models, workflow.train.epochs, folded)
+    epochs = [f"{each}{name}" for each in rounds for name in passes]
+    copies = 1
+    if splitter.folds is not None:
+        epochs += [f"final {name}" for name in passes]
+        # Of shared rows there is one copy, and each thread takes those of one fold out of it.
+        copies = 2 if getattr(workflow.validation, "shared_preparation", False) else len(splitter.folds.folds)
+    if workflow.search is not None:
+        copies *= most_preparations(workflow.search, workflow.models)
+    slabs = [(slab.name, _reads(dataset, slab.source)) for slab in opened.slabs]
+    _, left = deal_finders(opened.slabs, finders_of_run(workflow, opened)[0])
+    rest = [_reads(dataset, rest_of(opened.profiled, left, splitter.columns))] if left else []
+    return make_plan(
+        max([*(reads for _, reads in slabs), *rest], key=attrgetter("largest")),
+        _reads(dataset, opened.trained, share=1.0 - splitter.test),
+        _reads(dataset, opened.tested, share=splitter.test if splitter.time is None else 1.0),
+        read,
+        row_bytes=row_bytes(opened),
+        epochs=epochs,
+        copies=copies,
+        classes=classes_of(workflow),
+        parts=parts_of(splitter),
+        slabs=slabs,
+        beside=rest[0] if rest else None,
+        width=max(len(slab.columns) for slab in opened.slabs),
+        judged=judged_rows(opened),
+        cache=cache,
+        workers=workers,
+        threads=threads,
+        memory_budget=memory_budget,
+        notes=[
+            *dataset.notes,
+            *_history_costs(opened),
+            *_embedding_costs(opened),
+            *_preparation_costs(workflow, opened),
+            *_slab_costs(workflow, opened),
+        ],
+        looked_back=None if opened.looked_back is None else _reads(dataset, opened.looked_back),
+        learnt_again=_learnt_again(workflow, opened),
+        models=resident_bytes(opened.profiled.embeddings, threads),
+    )
+
+
+def _history_costs(opened: Opened) -> list[str]:
+    """Say what columns made from the rows before cost."""
+    if opened.looked_back is None or opened.profiled.history is None:
+        return []
+    made, read = opened.profiled.history.names, opened.looked_back.columns
+    what = "a column" if len(made) == 1 else f"{len(made)} columns"
+    why = f"a pass of its own reads {', '.join(read)}, to know what the chunks before leave to each"
+    most = f"at most {MOST_ROWS:,} rows in all"
+    return [f"data.history makes {what} from the rows before: {why}, {most}; every pass makes them anew"]
+
+
+def _embedding_costs(opened: Opened) -> list[str]:
+    """Say what columns made of texts cost."""
+    made = [f"{each.dimensions} columns of {each.column}" for each in opened.profiled.embeddings]
+    again = "every pass that reads the data makes them anew, which takes most of its time"
+    return [f"data.embeddings makes {' and '.join(made)}: {again}"] if made else []
+
+
+def _preparation_costs(workflow: WorkflowFile, opened: Opened) -> list[str]:
+    """Say what the preparation costs beside the profile, from which all else of it follows."""
+    whys = [finder.why for finder in preparation_finders(workflow, opened)]
+    texts = reduced_texts(workflow.prepare, opened.profiled.schema, opened.features)
+    told = []
+    if texts:
+        named = "; ".join(f"{count} of {width:,} tokens of {name}" for name, (width, count) in texts.items())
+        told.append(
+            f"the preparation takes a pass of its own, prepare: singular vectors ({named} at most) come from products of tokens, whose "
+            "weights are known when the profile is whole"
+        )
+    if whys:
+        begins = "beside, the preparation" if told else "the preparation takes no pass of its own; it"
+        told.append(f"{begins} adds to that of the profile: {'; '.join(whys)}")
+    return told
+
+
+def _learnt_again(workflow: WorkflowFile, opened: Opened) -> int:
+    """Bytes of the products of tokens of a chunk: for each fold, and for all rows."""
+    texts = reduced_texts(workflow.prepare, opened.profiled.schema, opened.features)
+    folds, shared = opened.splitter.folds, getattr(workflow.validation, "shared_preparation", False)
+    sets = 1 if folds is None or shared else len(folds.folds) + 1
+    return sets * sum(8 * width * width for width, _ in texts.values())
+
+
+def _slab_costs(workflow: WorkflowFile, opened: Opened) -> list[str]:
+    """Say how very many columns are profiled, and what of them stays in the process that leads the run."""
+    if len(opened.slabs) == 1:
+        return []
+    detail, columns = opened.detail, opened.profiled.columns
+    width = max(len(slab.columns) for slab in opened.slabs)
+    groups = parts_of(opened.splitter) * classes_of(workflow)
+    # The summaries of the parts, and at most as much again where these are put together.
+    kept = 2 * len(columns) * groups * (detail.bytes + EMPTY_SUMMARY_BYTES)
+    return [
+        f"{len(columns):,} columns are profiled {width:,} at a time, each pass reading its own; {detail}",
+        f"the process that leads the run keeps this of all columns, about {kept / MIB:,.0f} MiB beside the workers' budget",
+    ]
+
+
+def _reads(dataset: Dataset, source: Source, *, share: float = 0.0) -> Reads:
+    """Sum up what a source reads; `share` of the rows of each chunk is prepared."""
+    made = 8 * len(source.history.names) if source.history else 0
+    made += made_bytes(source.embeddings)
+    size, chunk = max(
+        (
+            (dataset.column_memory(source.columns, chunk) + made * chunk.rows, chunk)
+            for chunk in source.chunks
+        ),
+        key=itemgetter(0),
+    )
+    first, last = chunk.pieces[0], chunk.pieces[-1]
+    until = f" to {last.path} row group {last.row_groups[-1]}" if len(chunk.pieces) > 1 else ""
+    return Reads(
+        chunks=len(source.chunks),
+        rows=source.rows,
+        bytes=source.bytes,
+        largest=size,
+        largest_at=f"most of it for {size / (1 << 20):,.0f} MiB decoded from {first.path} row group "
+        f"{first.row_groups[0]}{until}",
+        most_rows=math.ceil(share * max(each.rows for each in source.chunks)),
+    )

@@ -1,0 +1,63 @@
+"""Plans from footers: the passes of very wide tables, what each reads, and what that needs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from headrace.engine.plan import VALIDATION_ROWS
+from headrace.opening import judged_rows, open_data
+from headrace.planning import plan_run
+from headrace.workflow import WorkflowFile, parse_workflow
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MIB = 1 << 20
+
+
+@pytest.fixture
+def wide(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    columns = {f"x{i}": rng.normal(size=2_000) for i in range(150)}
+    table = pa.table({**columns, "y": rng.integers(0, 2, 2_000)})
+    pq.write_table(table, tmp_path / "wide.parquet", row_group_size=500)
+    return tmp_path
+
+
+def workflow(data: Path, extra: str = "") -> WorkflowFile:
+    return parse_workflow(
+        "problem: {name: wide, task: classification, target: y}\n"
+        f"data: {{url: '{data}'}}\nmodels: [{{name: m, estimator: sklearn.linear_model.SGDClassifier}}]\n"
+        f"train: {{epochs: 1}}\n{extra}"
+    )
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_the_columns_of_a_very_wide_table_are_planned_some_at_a_time(wide: Path, *, asked: bool) -> None:
+    options = workflow(wide, "checks: {duplicates: true}\n" if asked else "checks: {duplicates: false}\n")
+    opened = open_data(options, 64 * MIB)
+    plan = plan_run(options, opened, workers=1, threads=1, memory_budget=64 * MIB)
+    count = len(opened.slabs)
+    assert count > 1
+    slabs = [f"profile {number} of {count}" for number in range(1, count + 1)]
+    beside = [each.name for each in plan.passes if each.name == "profile rows"]
+    assert [each.name for each in plan.passes] == [*slabs, *beside, "epoch 1", "test"]
+    assert bool(beside) or not asked
+    assert all(each.rows == 2_000 for each in plan.passes)
+    target = opened.dataset.column_bytes(["y"])
+    read = sum(each.bytes for each in plan.passes if each.name in slabs)
+    assert read == opened.profiled.bytes + (count - 1) * target  # every other column once
+    assert any("columns are profiled" in note for note in plan.notes)
+    narrow = plan_run(options, open_data(options, 4096 * MIB), workers=1, threads=1, memory_budget=64 * MIB)
+    assert [each.name for each in narrow.passes] == ["profile", "epoch 1", "test"]
+
+
+def test_validation_rows_of_very_wide_tables_are_fewer(wide: Path) -> None:
+    options = workflow(wide)
+    assert judged_rows(open_data(options, 4 * MIB)) < 2_000
+    assert judged_rows(open_data(options, 4096 * MIB)) == VALIDATION_ROWS
