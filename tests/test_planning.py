@@ -53,6 +53,7 @@ def test_the_columns_of_a_very_wide_table_are_planned_some_at_a_time(wide: Path,
     read = sum(each.bytes for each in plan.passes if each.name in slabs)
     assert read == opened.profiled.bytes + (count - 1) * target  # every other column once
     assert any("columns are profiled" in note for note in plan.notes)
+    assert any("the process that leads the run keeps" in note for note in plan.notes)
     narrow = plan_run(options, open_data(options, 4096 * MIB), workers=1, threads=1, memory_budget=64 * MIB)
     assert [each.name for each in narrow.passes] == ["profile", "epoch 1", "test"]
 

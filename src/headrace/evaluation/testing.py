@@ -13,7 +13,7 @@ import pyarrow as pa
 from headrace.engine.commits import Form
 from headrace.engine.order import TEST, row_keys
 from headrace.evaluation.assess import AssessmentState
-from headrace.evaluation.testrows import HeldOutRows
+from headrace.evaluation.testrows import HeldOutRows, raw_rows
 from headrace.training.candidates import capabilities
 from headrace.training.scoring import kind_of, outputs
 
@@ -53,16 +53,17 @@ class _Tester:
             name: AssessmentState(self.task, [str(label) for label in target.classes], self.options)
             for name in self.models
         }
-        held = HeldOutRows(self.task)
+        names = list(self.maker.recipes[0].features)
+        held = HeldOutRows(self.task, raw=raw_rows(len(names)))
         parts = self.maker.splitter.parts(table, chunk)
         rows = np.flatnonzero((parts == TEST) & target.known(table))
         if len(rows) == 0:
             return Outcome(states, held)
-        block = self.maker.block(table, rows)
         taken = table.take(pa.array(rows))
+        block = self.maker.block(taken, np.arange(len(rows)))
         keys = row_keys(chunk)[rows]
         kind = kind_of(self.task, len(target.classes))
-        features = taken.select(list(self.maker.recipes[0].features))
+        features = taken.select(names)
         slices = {name: taken.column(name) for name in self.options.slices}
         for name, model in self.models.items():
             said = outputs(model, block.X, kind=kind, sparse=capabilities(model).sparse)

@@ -18,6 +18,19 @@ SCORED_ROWS = 50_000
 """Most rows of which label, score and weight are kept."""
 RAW_ROWS = 500
 """Most rows of which the columns are kept as they came."""
+RAW_CELLS = 1_000_000
+"""Most values of these rows: of very many columns fewer rows are kept, for each chunk has its own until they are merged."""
+
+
+def raw_rows(columns: int) -> int:
+    """Say of how many rows so many columns are kept.
+
+    Examples
+    --------
+    >>> raw_rows(20), raw_rows(10_000)
+    (500, 100)
+    """
+    return min(RAW_ROWS, max(1, RAW_CELLS // max(1, columns)))
 
 
 class RawRows:
