@@ -95,6 +95,8 @@ def _interpreter(script):
     if not script.read_text().startswith("# /// script"):
         return sys.executable
     uv = Path(sys.executable).with_name("uv")
+    if not uv.exists():
+        return None
     made = subprocess.run([uv, "sync", "--quiet", "--script", script], capture_output=True, check=False)
     if made.returncode:
         return None
