@@ -120,7 +120,7 @@ def measure(directory, number, repeats):
 
     matrix, target = compiled.transform(table), table[TARGET].to_numpy()
     model = SGDClassifier(loss="log_loss", random_state=0)
-    fit = lambda: model.partial_fit(matrix, target, classes=np.array([0, 1]))  # noqa: E731
+    fit = lambda: model.partial_fit(matrix, target, classes=np.array([0, 1]))  # noqa: E731 - short, and timed below
     yield "fit, logistic SGD", "row", cost(fit, rows, min(repeats, 3))
 
 

@@ -107,7 +107,7 @@ def test_strings(given_values, read):
 def test_times(given_values):
     table = to_table({"t": given_values}, [T])
     assert table.schema.field("t").type == pa.timestamp("us")
-    assert table.column("t").to_pylist() == [dt.datetime(2013, 1, 2)]  # noqa: DTZ001
+    assert table.column("t").to_pylist() == [dt.datetime(2013, 1, 2)]  # noqa: DTZ001 - a column without a zone
 
 
 @pytest.mark.parametrize(

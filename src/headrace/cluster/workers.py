@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from abc import abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -113,14 +114,14 @@ class Workers(Options):
     )
 
     @property
+    @abstractmethod
     def worker_count(self) -> int:
         """Workers, the most that there may be."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def memory_bytes(self) -> int:
         """Budget of one worker, in bytes."""
-        raise NotImplementedError
 
     @property
     def process_count(self) -> int:
@@ -137,9 +138,9 @@ class Workers(Options):
         """Where prepared blocks are kept on each machine: the local directory, or the user's cache directory there."""
         return str(Path(self.local_directory or "~/.cache") / "headrace" / "blocks")
 
+    @abstractmethod
     def connect(self) -> AbstractContextManager[Client]:
         """Start or find the workers; the context yields a connected client and leaves nothing that it started."""
-        raise NotImplementedError
 
 
 class Range(Options):
