@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from headrace.engine.plan import VALIDATION_ROWS
+from headrace.engine.plan import ALLOCATOR_BYTES, PROCESS_BYTES, VALIDATION_ROWS
 from headrace.opening import judged_rows, open_data
 from headrace.planning import plan_run
 from headrace.workflow import WorkflowFile, parse_workflow
@@ -53,7 +53,10 @@ def test_the_columns_of_a_very_wide_table_are_planned_some_at_a_time(wide: Path,
     read = sum(each.bytes for each in plan.passes if each.name in slabs)
     assert read == opened.profiled.bytes + (count - 1) * target  # every other column once
     assert any("columns are profiled" in note for note in plan.notes)
-    assert any("the process that leads the run keeps" in note for note in plan.notes)
+    assert (
+        plan.memory_leading
+        > PROCESS_BYTES + ALLOCATOR_BYTES + len(opened.profiled.columns) * 6 * opened.detail.bytes
+    )
     narrow = plan_run(options, open_data(options, 4096 * MIB), workers=1, threads=1, memory_budget=64 * MIB)
     assert [each.name for each in narrow.passes] == ["profile", "epoch 1", "test"]
 
@@ -62,3 +65,30 @@ def test_validation_rows_of_very_wide_tables_are_fewer(wide: Path) -> None:
     options = workflow(wide)
     assert judged_rows(open_data(options, 4 * MIB)) < 2_000
     assert judged_rows(open_data(options, 4096 * MIB)) == VALIDATION_ROWS
+
+
+def test_what_a_preparation_finds_and_holds_is_planned(wide: Path) -> None:
+    plain, chosen = (
+        plan_run(options, open_data(options, 4096 * MIB), workers=1, threads=1, memory_budget=4096 * MIB)
+        for options in (workflow(wide), workflow(wide, "prepare: {select: {by: permutation, keep: 5}}\n"))
+    )
+    # 2,000 rows of 150 features and the target with their keys; merged from two into a third, and one more.
+    assert chosen.memory_projected - plain.memory_projected == 2_000 * 8 * 152 * 3
+
+
+def test_threads_of_the_leading_process_hold_what_it_does(wide: Path) -> None:
+    options = workflow(wide)
+    apart, here = (
+        plan_run(
+            options,
+            open_data(options, 4096 * MIB),
+            workers=1,
+            threads=1,
+            memory_budget=4096 * MIB,
+            in_process=each,
+        )
+        for each in (False, True)
+    )
+    assert here.memory_projected == apart.memory_projected
+    led = apart.memory_leading - PROCESS_BYTES - ALLOCATOR_BYTES
+    assert here.memory_leading == here.memory_projected + led > here.memory_projected

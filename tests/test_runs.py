@@ -113,6 +113,13 @@ def test_the_model_is_in_the_registry_and_predicts_what_was_assessed(
     assert set(np.unique(model.predict(frame.head(100)))) <= {0, 1}
 
 
+def test_a_run_shows_itself_with_every_name_as_text() -> None:
+    evil = "<script>alert(1)</script>"
+    shown = RunResult({"best": {"candidate": evil}, "model": evil}, evil, passed=True)._repr_html_()
+    assert shown.count("&lt;script&gt;") == 3
+    assert "<script" not in shown
+
+
 def test_the_leaderboard_has_every_candidate_and_the_baseline(
     done: tuple[Path, RunResult, pd.DataFrame],
 ) -> None:
@@ -230,7 +237,7 @@ def test_text_labels_weights_and_feature_functions_go_through(
         features={"function": "toy_features:add"},
         train={"epochs": 2, "class_weight": "balanced"},
     ).run(THREADS, "run")
-    model = hr.load("label")
+    model = hr.load("label", features="toy_features:add")
     assert "x_squared" in [column.name for column in model.signature.inputs]
     assert set(model.predict(frame.head(200))) <= {"yes", "no", "maybe"}
     assert read(result, "metrics.json")["metrics"]["accuracy"]["value"] > 0.5

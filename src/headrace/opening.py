@@ -19,11 +19,13 @@ from headrace.engine.source import source_of
 from headrace.engine.splits import Splitter
 from headrace.errors import DataError, WorkflowError
 from headrace.folding import folds_of
+from headrace.preparation.native import worthwhile
 from headrace.preparation.needs import finders_of
 from headrace.profiling.exploration import finders_for
 from headrace.profiling.findings import check_finders, columns_looked_at
 from headrace.profiling.slabs import cut_slabs, kept_detail, stored_detail
 from headrace.training.blocks import Target
+from headrace.training.variants import ways_to_prepare
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -60,6 +62,11 @@ class Opened:
     """What is kept of a column of several slabs."""
     looked_back: Source | None = None
     """What is read to know what came before each chunk; None when nothing is made from the rows before."""
+
+    @property
+    def native(self) -> bool:
+        """Whether rows are prepared by compiled loops."""
+        return worthwhile(self.trained.rows, self.dataset.memory)
 
     @property
     def stored(self) -> Detail:
@@ -210,15 +217,30 @@ def finders_of_run(workflow: WorkflowFile, opened: Opened) -> tuple[tuple[Finder
 
 
 def preparation_finders(workflow: WorkflowFile, opened: Opened) -> tuple[PreparationFinder, ...]:
-    """Name what the preparation needs beside the profile; it is found in the same pass."""
-    return finders_of(
-        workflow.prepare,
-        opened.profiled.schema,
-        features=opened.features,
-        target=workflow.problem.target,
-        task=workflow.problem.task,
-        splitter=opened.splitter,
-    )
+    """Name what the preparation, and all among which a search may choose, need beside the profile; it is found in the same pass.
+
+    Raises
+    ------
+    WorkflowError
+        When choices need the same of different columns or rows.
+    """
+    found: dict[str, PreparationFinder] = {}
+    for options in ways_to_prepare(workflow.prepare, workflow.models):
+        for finder in finders_of(
+            options,
+            opened.profiled.schema,
+            features=opened.features,
+            target=workflow.problem.target,
+            task=workflow.problem.task,
+            splitter=opened.splitter,
+        ):
+            if found.setdefault(finder.name, finder) != finder:
+                raise WorkflowError(
+                    f"candidates need {found[finder.name].why}, and {finder.why}, of which one can be taken",
+                    where="models[].space",
+                    mend="say it in prepare:, not in what candidates vary",
+                )
+    return tuple(found.values())
 
 
 def classes_of(workflow: WorkflowFile) -> int:
@@ -231,6 +253,11 @@ def parts_of(splitter: Splitter) -> int:
     if splitter.folds is None:
         return PARTS_OF_SPLIT
     return splitter.folds.repeats * (len(splitter.folds.names) + 1)
+
+
+def training_parts(splitter: Splitter) -> int:
+    """Count the parts, or in all repeats the cells, from which may be learnt."""
+    return 1 if splitter.folds is None else splitter.folds.repeats * len(splitter.folds.names)
 
 
 def read_target(workflow: WorkflowFile, opened: Opened, whole: Profile, training: Profile) -> Target:

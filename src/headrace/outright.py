@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from headrace.errors import RunError
-from headrace.preparation.compiled import CompiledPreparation
-from headrace.training.blocks import Recipe
 from headrace.training.direct import Direct, Outcome, Refit
 from headrace.training.exact_refit import carried, refit_map
 from headrace.training.routes import TREES, is_direct, is_exact
@@ -19,7 +17,7 @@ if TYPE_CHECKING:
     from headrace.profiling.profile import Profile
     from headrace.selecting import Selector
     from headrace.training.blocks import BlockMaker
-    from headrace.training.board import Trained
+    from headrace.training.board import Fitted, Trained
     from headrace.training.candidates import Candidate
 
 
@@ -31,7 +29,7 @@ def fit_in_folds(
     maker: BlockMaker,
     reader: Reader,
     name: str = "",
-) -> dict[str, tuple[Any, ...]]:
+) -> dict[str, tuple[Fitted, ...]]:
     """Fit the candidates among these that are fitted outright.
 
     Parameters
@@ -51,7 +49,7 @@ def fit_in_folds(
 
     Returns
     -------
-    dict of str to tuple of estimator
+    dict of str to tuple of Fitted
         By name, one a fold.
     """
     mine = [(candidate, which[candidate.name]) for candidate in candidates if is_direct(candidate.estimator)]
@@ -64,23 +62,67 @@ def fit_in_folds(
         if (refit := refit_of(selector, variants[variant], maker)) is not None
     }
     outcome = outcome_of(selector.whole, maker)
-    return Direct(reader, selector.opened.trained, maker, outcome, refits, name).fit(mine)
+    lanes = selector.workflow.train.lanes
+    found = Direct(reader, selector.opened.trained, maker, outcome, refits, name, lanes=lanes).fit(mine)
+    if not maker.folds:
+        note_certainty(selector, found)
+    return found
 
 
-def fit_at_the_end(selector: Selector, best: Trained, maker: BlockMaker, reader: Reader) -> Any:
-    """Fit the winner of several folds to all rows that a maker without folds prepares; trees as many as in the folds."""
-    candidate, rounds = best.candidate, None
-    if candidate.estimator in TREES:
-        grown: list[Any] = [fold.estimator for fold in best.folds]
-        rounds = round(sum(each.get_booster().num_boosted_rounds() for each in grown) / len(grown))
+def fit_at_the_end(
+    selector: Selector, best: Sequence[Trained], maker: BlockMaker, reader: Reader, name: str
+) -> dict[str, Any]:
+    """Fit candidates of several folds to all rows that a maker without folds prepares; trees as many as in the folds.
+
+    Parameters
+    ----------
+    selector : Selector
+        Of the run.
+    best : sequence of Trained
+        That are fitted outright, with folds.
+    maker : BlockMaker
+        Prepares the rows.
+    reader : Reader
+        Runs the passes and counts them.
+    name : str
+        Begins the names of the passes.
+
+    Returns
+    -------
+    dict of str to estimator
+        By name.
+
+    Raises
+    ------
+    RunError
+        When one cannot be fitted to all rows.
+    """
+    rounds = {}
+    for each in best:
+        if each.candidate.estimator in TREES:
+            grown: list[Any] = [fold.estimator for fold in each.folds]
+            trees = sum(one.get_booster().num_boosted_rounds() for one in grown)
+            rounds[each.candidate.name] = round(trees / len(grown))
     outcome = outcome_of(selector.whole, maker)
-    direct = Direct(reader, selector.opened.trained, maker, outcome, name="final ", rounds=rounds)
-    found = direct.fit([(candidate, 0)])
-    if candidate.name not in found:
+    direct = Direct(
+        reader, selector.opened.trained, maker, outcome,
+        name=name, rounds=rounds, lanes=selector.workflow.train.lanes,
+    )  # fmt: skip
+    found = direct.fit([(each.candidate, 0) for each in best])
+    lost = [each.candidate.name for each in best if each.candidate.name not in found]
+    if lost:
         raise RunError(
-            f"{candidate.name} cannot be fitted to all rows, as it was to those of the folds", where="models"
+            f"{', '.join(lost)} cannot be fitted to all rows, as it was to those of the folds", where="models"
         )
-    return found[candidate.name][0]
+    note_certainty(selector, found)
+    return {each: fitted.estimator for each, (fitted,) in found.items()}
+
+
+def note_certainty(selector: Selector, found: Mapping[str, tuple[Fitted, ...]]) -> None:
+    """Tell the selector how certain the coefficients are of what was fitted to all rows that may be learnt from."""
+    for name, (fitted,) in found.items():
+        if fitted.certainty is not None:
+            selector.certain[name] = fitted.certainty
 
 
 def outcome_of(profile: Profile, maker: BlockMaker) -> Outcome:
@@ -109,5 +151,4 @@ def refit_of(selector: Selector, options: PrepareOptions, maker: BlockMaker) -> 
         if found is None:
             return None
         maps.append(found)
-    recipe = Recipe(CompiledPreparation(whole), tuple(whole.features_in), whole.digest)
-    return Refit(recipe, masks, tuple(maps))
+    return Refit(selector.recipe(whole), masks, tuple(maps))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from html import escape
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,9 @@ from headrace.engine.lease import Lease
 from headrace.engine.ledger import BEGUN, CLOSED, Ledger
 from headrace.engine.passes import Reader
 from headrace.errors import HeadraceError, InputError, RunError, StorageError
+from headrace.evaluation.cells import cells_of
 from headrace.evaluation.testing import assess
+from headrace.evaluation.understanding import understand
 from headrace.opening import Opened, open_data, read_target
 from headrace.planning import plan_run
 from headrace.preparing import learn_products
@@ -65,10 +68,11 @@ class RunResult:
     def _repr_html_(self) -> str:
         best = self.run.get("best", {})
         verdict = "passed" if self.passed else "missed its success criteria"
-        return (
-            f"<p>Run <code>{self.directory}</code> {verdict}: best candidate "
-            f"<b>{best.get('candidate', '')}</b>, model {self.run.get('model', '')}.</p>"
+        directory, candidate, model = (
+            escape(str(text))
+            for text in (self.directory, best.get("candidate", ""), self.run.get("model", ""))
         )
+        return f"<p>Run <code>{directory}</code> {verdict}: best candidate <b>{candidate}</b>, model {model}.</p>"
 
 
 @dataclass(frozen=True)
@@ -262,6 +266,7 @@ class Workflow:
             "data_passes": {"planned": len(plan.passes), "done": 0},
             "memory_budget": plan.memory_budget,
             "memory_projected": plan.memory_projected,
+            "memory_leading": plan.memory_leading,
         }
 
 
@@ -307,8 +312,17 @@ def spine(
     with run.stage("evaluate"):
         models = {"best": training.best.estimator, BASELINE: baseline(learnable, target)}
         known = {name: model for name, model in models.items() if model is not None}
+        cells = cells_of(whole, preparation.features_in, workflow.evaluate.slices)
         name = f"{run.again}test"
-        tested = assess(reader, opened.tested, maker, known, judged_by, task=task, kept="best", name=name)
+        tested = assess(
+            reader, opened.tested, maker, known, judged_by, task=task, kept="best", cells=cells, name=name
+        )
+    with run.stage("understand"):
+        understood = understand(
+            training.best, maker, preparation, tested, cells, learnable,
+            task=task, metric=training.metric, certainty=selector.certain.get(training.best.candidate.name),
+        )  # fmt: skip
+        run.write("understanding", understood.to_dict())
     with run.stage("package"):
         passed = judge(workflow, training, tested.assessments, run)
         manifest = package(
@@ -367,4 +381,5 @@ def _plan(workflow: WorkflowFile, opened: Opened, cluster: Workers, more: Sequen
         workers=cluster.process_count,
         threads=cluster.worker_count * cluster.threads // cluster.process_count,
         memory_budget=cluster.process_memory,
+        in_process=cluster.in_process,
     )

@@ -20,6 +20,8 @@ from headrace.engine.source import source_of
 from headrace.errors import InputError
 from headrace.packaging.inputs import to_table
 from headrace.packaging.package import MANIFEST, read_package, sha256
+from headrace.packaging.signing import require_signature
+from headrace.packaging.trust import require_function
 from headrace.profiling.profile import compact
 from headrace.serving.batch import REJECTED, SCORING, Scorer, Written, output_names, score_source
 from headrace.serving.loading import Place
@@ -48,6 +50,7 @@ def score(
     output: str,
     *,
     registry: str = "registry",
+    features: str | None = None,
     columns: Sequence[str] = (),
     guard: GuardOptions | None = None,
     profiled: bool = True,
@@ -68,6 +71,8 @@ def score(
         their reasons below ``_rejected``, the profile as ``_profile.json``, and last ``_manifest.json``.
     registry : str
         Folder or URL of the registry.
+    features : str, optional
+        The feature function that is trusted, ``module:function``, when the model was trained with one.
     columns : sequence of str
         Columns of the data that are kept beside the scores, such as keys.
     guard : GuardOptions, optional
@@ -92,7 +97,8 @@ def score(
     InputError
         When the data do not have the columns of the model, the output is in use, or what is resumed differs.
     PackageError
-        When the package is damaged.
+        When the package is damaged, names a feature function other than `features`, or is signed by none of the keys
+        that the variable ``HEADRACE_TRUSTED_KEYS`` names.
     """
     from headrace.cluster.config import default_cluster
 
@@ -100,6 +106,8 @@ def score(
     url, version = Place(model, registry).find()
     url = _absolute(url)
     package = read_package(url)
+    require_signature(package)
+    require_function(package.manifest.signature.features_function, features, where=url)
     manifest_sha256 = sha256(package.contents[MANIFEST])
     begun = _begun(output, resume=resume)
     dataset = Dataset(data, memory=begun.get("memory") or (cluster or default_cluster()).memory_bytes)

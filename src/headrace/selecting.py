@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -10,25 +9,33 @@ from typing import TYPE_CHECKING, Any
 from headrace.data.storage import join, remove_tree
 from headrace.errors import WorkflowError
 from headrace.opening import judged_rows
-from headrace.optionfile import parse_options
 from headrace.outright import fit_at_the_end, fit_in_folds
 from headrace.preparation.compiled import CompiledPreparation
 from headrace.preparation.fitted import fit_preparation
-from headrace.preparation.options import PrepareOptions
 from headrace.preparation.parted import found_in
 from headrace.profiling.explorers import ChosenRows, ProductFinder
 from headrace.profiling.folds import fold_profiles, training_profile, validation_rows
 from headrace.stages import deciding, note
 from headrace.training.baseline import LINEAR, baseline, one_column, telling_column
 from headrace.training.blocks import BlockMaker, Recipe
-from headrace.training.board import rank
-from headrace.training.candidates import BASELINE, ONE_COLUMN, PLAIN_LINEAR, Candidate, build, candidates_of
+from headrace.training.board import Fitted, rank
+from headrace.training.candidates import (
+    BASELINE,
+    ENSEMBLE,
+    ONE_COLUMN,
+    PLAIN_LINEAR,
+    Candidate,
+    build,
+    candidates_of,
+)
+from headrace.training.ensembles import add_ensemble, combined, heard
 from headrace.training.lanes import require_averaging
 from headrace.training.lastfit import retrain
 from headrace.training.routes import is_direct
 from headrace.training.scoring import goodness
-from headrace.training.search import ask, journal, one_by_one, rounds_of, rungs_of
+from headrace.training.search import ask, journal, most_preparations, one_by_one, rounds_of, rungs_of
 from headrace.training.streaming import Entrant, Stream
+from headrace.training.variants import variants_of, varied
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,10 +45,12 @@ if TYPE_CHECKING:
     from headrace.engine.passes import Reader
     from headrace.opening import Opened
     from headrace.preparation.fitted import Preparation
+    from headrace.preparation.options import PrepareOptions
     from headrace.profiling.profile import Profile
     from headrace.rundir import RunDirectory
     from headrace.training.blocks import Target
     from headrace.training.board import Training
+    from headrace.training.certainty import Certainty
     from headrace.training.rungs import Rung
     from headrace.training.search import Round
     from headrace.workflow import WorkflowFile
@@ -77,6 +86,8 @@ class Selector:
     """Of all rows that may be learnt from."""
     parts: tuple[Profile, ...] = field(init=False)
     """Of the rows that each fold learns from; for a holdout of its training rows."""
+    certain: dict[str, Certainty] = field(default_factory=dict, init=False)
+    """How well the coefficients of linear models are determined, by candidate, of those that were fitted to all rows."""
 
     def __post_init__(self) -> None:
         splitter = self.opened.splitter
@@ -125,9 +136,11 @@ class Selector:
     def maker(self, variants: Sequence[PrepareOptions]) -> BlockMaker:
         """Make what turns chunks into blocks for every fold and variant; validation rows are thinned to what may be held."""
         sources = (self.whole,) if self.shared else self.parts
-        judged = sum(validation_rows(self.profiles, self.opened.splitter)) * len(variants)
+        judged = sum(validation_rows(self.profiles, self.opened.splitter)) * max(len(variants), self._ways)
         return BlockMaker(
-            recipes=tuple(recipe(self.fit(options, source)) for options in variants for source in sources),
+            recipes=tuple(
+                self.recipe(self.fit(options, source)) for options in variants for source in sources
+            ),
             target=self.target,
             splitter=self.opened.splitter,
             validation_share=min(1.0, judged_rows(self.opened) / max(1, judged)),
@@ -140,12 +153,17 @@ class Selector:
         """Make what prepares rows for the model that is kept: as `maker` does, or of all rows when there were folds."""
         splitter = self.opened.splitter
         if splitter.folds is None:
-            return replace(self.maker([self.workflow.prepare]), recipes=(recipe(preparation),))
+            return replace(self.maker([self.workflow.prepare]), recipes=(self.recipe(preparation),))
         plain = replace(splitter, folds=None, validation=0.0)
         return BlockMaker(
-            (recipe(preparation),), self.target, plain, 1.0,
+            (self.recipe(preparation),), self.target, plain, 1.0,
             cache=self.cache, embeddings=self.opened.trained.embeddings,
         )  # fmt: skip
+
+    def recipe(self, preparation: Preparation) -> Recipe:
+        """Compile a preparation."""
+        compiled = CompiledPreparation(preparation, native=self.opened.native)
+        return Recipe(compiled, tuple(preparation.features_in), preparation.digest)
 
     def baselines(self, candidates: Sequence[Candidate], maker: BlockMaker) -> list[Entrant]:
         """Return what candidates have to beat, seeing rows as the first of them does.
@@ -156,7 +174,8 @@ class Selector:
         fitted = [baseline(profile, self.target) for profile in self.parts]
         if any(dummy is None for dummy in fitted):
             return []
-        found = [Entrant(Candidate(BASELINE, "sklearn.dummy"), fixed=tuple(fitted), is_baseline=True)]
+        dummies = tuple(Fitted(dummy, 0.0) for dummy in fitted)
+        found = [Entrant(Candidate(BASELINE, "sklearn.dummy"), fixed=dummies, is_baseline=True)]
         task, seed = self.workflow.problem.task, self.workflow.seed
         linear = Candidate(PLAIN_LINEAR, LINEAR[task])
         sources = (self.whole,) if self.shared else self.parts
@@ -168,7 +187,7 @@ class Selector:
         known = [name for name in columns if name is not None]
         if len(known) == len(columns):
             fresh = [
-                one_column(compiled.features_of(name), task, seed)
+                one_column(compiled.features_of(name), compiled.width, task, seed)
                 for name, compiled in zip(known, recipes, strict=True)
             ]
             fresh *= len(self.parts) // len(fresh)
@@ -179,58 +198,16 @@ class Selector:
         return found
 
     @property
+    def _ways(self) -> int:
+        """Ways to prepare rows at once at most: with it, all rounds of a search are judged by the same rows."""
+        search = self.workflow.search
+        return 1 if search is None else most_preparations(search, self.workflow.models)
+
+    @property
     def _products(self) -> Gram | None:
         """Cross products of numbers that the exploration has measured over training rows."""
         explored = self.findings.get(ChosenRows.name)
         return None if explored is None else explored.found.get(ProductFinder.name)
-
-
-def recipe(preparation: Preparation) -> Recipe:
-    """Compile a preparation."""
-    return Recipe(CompiledPreparation(preparation), tuple(preparation.features_in), preparation.digest)
-
-
-def varied(options: PrepareOptions, changes: Mapping[str, Any]) -> PrepareOptions:
-    """Return the options of preparation with some of their keys changed.
-
-    Parameters
-    ----------
-    options : PrepareOptions
-        As the workflow has them.
-    changes : mapping of str to object
-        A dotted key, such as ``numeric.scale`` or ``columns.age.clip``, to its value.
-
-    Raises
-    ------
-    WorkflowError
-        When there is no such key, or it cannot have that value.
-    """
-    document = options.model_dump(mode="json", exclude_unset=True)
-    for key, value in changes.items():
-        place, names = document, key.split(".")
-        for name in names[:-1]:
-            held = place.setdefault(name, {})
-            if not isinstance(held, dict):
-                raise WorkflowError(
-                    "has no keys of its own", where=f"prepare.{key}", mend="vary a key below it"
-                )
-            place = held
-        place[names[-1]] = value
-    return parse_options(json.dumps(document), PrepareOptions, name="models[].space: prepare")
-
-
-def variants_of(
-    candidates: Sequence[Candidate], options: PrepareOptions
-) -> tuple[list[PrepareOptions], dict[str, int]]:
-    """List the different preparations of candidates, and which of them each has, by name."""
-    variants: list[PrepareOptions] = []
-    which = {}
-    for candidate in candidates:
-        mine = varied(options, candidate.prepare) if candidate.prepare else options
-        if mine not in variants:
-            variants.append(mine)
-        which[candidate.name] = variants.index(mine)
-    return variants, which
 
 
 def check_candidates(workflow: WorkflowFile) -> None:
@@ -256,7 +233,7 @@ def select(selector: Selector, reader: Reader, run: RunDirectory) -> Training:
     _tell(selector, run)
     if workflow.search is None:
         candidates = candidates_of(workflow.models, task=workflow.problem.task)
-        return _round(selector, candidates, reader)
+        return _with_ensemble(selector, _round(selector, candidates, reader), run)
     limit = 60 * (workflow.search.max_minutes or math.inf)
     done: Training | None = None
     for each in rounds_of(workflow.search, workflow.models, run.record.get("more_candidates", ())):
@@ -267,13 +244,30 @@ def select(selector: Selector, reader: Reader, run: RunDirectory) -> Training:
         candidates = ask(workflow.search, workflow.models, each, told, seed=workflow.seed)
         now = _round(selector, candidates, reader, each, limit)
         done = now if done is None else replace(now, trained=rank((*done.trained, *now.trained), now.metric))
+        _forget(done, 0 if workflow.ensemble is None else workflow.ensemble.size)
         if workflow.search.kind == "bayes" and "://" not in run.url:
             found = [(t.candidate, goodness(t.scores, done.metric)) for t in done.trained]
             place = join(run.url, "optuna.journal")
             remove_tree(place)
             journal(place, workflow.models, found)
     assert done is not None, "a search has a round"
-    return done
+    return _with_ensemble(selector, done, run)
+
+
+def _forget(training: Training, size: int) -> None:
+    """Drop the answers of those that later rounds have overtaken."""
+    kept = {id(each) for each in [training.best, *heard(training.trained, size)]}
+    for each in training.trained:
+        if id(each) not in kept:
+            each.answers = ()
+
+
+def _with_ensemble(selector: Selector, training: Training, run: RunDirectory) -> Training:
+    if selector.workflow.ensemble is None:
+        return training
+    training, told = add_ensemble(training, selector.workflow.ensemble, selector.target.classes)
+    note(run, [told])
+    return training
 
 
 def _round(
@@ -288,7 +282,7 @@ def _round(
     maker, name = selector.maker(variants), each.name if each else ""
     fitted = fit_in_folds(selector, candidates, which, variants, maker, reader, name)
     entrants = [
-        Entrant(candidate, which[candidate.name], fitted.get(candidate.name))
+        Entrant(candidate, which[candidate.name], fitted.get(candidate.name, ()))
         for candidate in candidates
         if candidate.name in fitted or not is_direct(candidate.estimator)
     ]
@@ -299,6 +293,7 @@ def _round(
     stream = Stream(
         reader, source, maker, workflow.train, workflow.problem.task, deciding(workflow), name, rungs, limit,
         answers=workflow.calibrate is not None or workflow.threshold is not None,
+        ensemble=0 if workflow.ensemble is None else workflow.ensemble.size,
     )  # fmt: skip
     first = each is None or each.number == 1
     training = stream.train([*entrants, *(selector.baselines(candidates, maker) if first else ())])
@@ -308,7 +303,7 @@ def _round(
 def finish(
     selector: Selector, training: Training, reader: Reader, run: RunDirectory
 ) -> tuple[Training, Preparation, BlockMaker]:
-    """Fit the winner of several folds to all rows that are not for the test; that of a holdout is fitted already.
+    """Fit the winner of several folds, or its members, to all rows that are not for the test; that of a holdout is fitted already.
 
     Returns
     -------
@@ -323,16 +318,27 @@ def finish(
     options = varied(workflow.prepare, training.best.candidate.prepare)
     preparation = selector.fit(options)
     maker = selector.last(preparation)
-    if selector.opened.splitter.folds is not None and is_direct(training.best.candidate.estimator):
-        estimator = fit_at_the_end(selector, training.best, maker, reader)
-        winner = replace(training.best, estimator=estimator)
-        training = replace(training, trained=(winner, *training.trained[1:]), retrained=1)
-    elif selector.opened.splitter.folds is not None:
-        stream = Stream(
-            reader, selector.opened.trained, maker, workflow.train, workflow.problem.task, training.metric,
-            f"{run.again}final ",
-        )  # fmt: skip
-        training = retrain(stream, training)
+    if selector.opened.splitter.folds is None:
+        return training, preparation, maker
+    best, blend, name = training.best, training.blend, f"{run.again}final "
+    if best.candidate.name != ENSEMBLE:
+        blend = None
+    wanted = [best] if blend is None else [t for t in training.trained if t.candidate.name in blend.members]
+    outright = [each for each in wanted if is_direct(each.candidate.estimator)]
+    streamed = [each for each in wanted if each not in outright]
+    fitted = fit_at_the_end(selector, outright, maker, reader, name) if outright else {}
+    if streamed:
+        source, task = selector.opened.trained, workflow.problem.task
+        fitted |= retrain(
+            Stream(reader, source, maker, workflow.train, task, training.metric, name), streamed
+        )
+    if blend is None:
+        estimator = fitted[best.candidate.name]
+    else:
+        estimator = combined(blend, fitted, selector.target.classes)
+    epochs = max([1, *(each.best_epoch for each in streamed)])
+    winner = replace(best, estimator=estimator)
+    training = replace(training, trained=(winner, *training.trained[1:]), retrained=epochs)
     return training, preparation, maker
 
 

@@ -33,6 +33,9 @@ from headrace.training.candidates import BASELINE, capabilities, in_double
 from headrace.training.leaderboard import leaderboard
 from headrace.training.scoring import SELECTED_BY
 
+GATED_ROWS = 500
+"""Test rows that exports meet beside those that are drawn from the profile."""
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -215,7 +218,7 @@ def package(
     )
     place = join(run.url, "model")
     stored = compact(profile, opened.stored)
-    exports = exports_of(pipeline, signature, stored, sample=tested.raw.result())
+    exports = exports_of(pipeline, signature, stored, sample=tested.raw.first(GATED_ROWS))
     scored = {} if problem.task == "clustering" else {SCORES: scores_file(tested.result())}
     note(run, exports.notes)
     manifest = _packaged(place, pipeline) or write_package(

@@ -14,7 +14,7 @@ from headrace.packaging.options import PublishOptions
 from headrace.preparation.options import PrepareOptions
 from headrace.problem import ProblemOptions  # noqa: TC001 pydantic reads the annotation
 from headrace.profiling.expectations import CheckOptions
-from headrace.training.options import ModelOptions, ThresholdOptions, TrainOptions
+from headrace.training.options import EnsembleOptions, ModelOptions, ThresholdOptions, TrainOptions
 from headrace.training.spaces import Search  # noqa: TC001 pydantic reads the annotation
 from headrace.training.validation import Holdout, Validation
 
@@ -35,6 +35,9 @@ class WorkflowFile(Options):
         default=None, description="How settings are sought in the spaces of `models`"
     )
     train: TrainOptions = Field(default=TrainOptions(), description="How candidates are trained")
+    ensemble: EnsembleOptions | None = Field(
+        default=None, description="An ensemble of the best candidates, which becomes the best when it is"
+    )
     calibrate: Literal["sigmoid", "isotonic"] | None = Field(
         default=None,
         description="The curve that turns what the best candidate says into probabilities, learnt from the validation rows: "
@@ -70,6 +73,10 @@ class WorkflowFile(Options):
             raise ValueError(f"the space of {spaced[0]!r} is for a search; add search: {{kind: random}}")
         if twice:
             raise ValueError(f"models: the name {twice[0]!r} stands twice; rename one")
+        if self.ensemble is not None and self.problem.task == "clustering":
+            raise ValueError("ensemble is for classification and regression, not for clustering; remove it")
+        if self.ensemble is not None and "ensemble" in names:
+            raise ValueError("models: the name 'ensemble' is that of the ensemble; rename one")
         return self
 
     @model_validator(mode="after")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +12,7 @@ from sklearn.metrics import roc_auc_score
 
 from headrace.cluster.config import ClusterFile
 from headrace.packaging.package import read_package
+from headrace.packaging.registry import Registry
 from headrace.packaging.scores import read_scores
 from headrace.runs import Workflow
 
@@ -58,7 +60,12 @@ def test_a_better_version_is_promoted_and_taken_back(command: Command):
     document = json.loads(command("models", "compare", "buyers@1", "runs/0/model", "--json")[1])
     assert document["paired"]["rows"] == held["rows"]
 
-    assert command("models", "promote", "buyers@2")[:2] == (0, "champion is buyers@2, before buyers@1\n")
+    code, out, _ = command("models", "promote", "buyers@2", "--store", "monitor")
+    assert (code, out.splitlines()[0]) == (0, "champion is buyers@2, before buyers@1")
+    assert re.fullmatch(r"one row takes \S+ ms \(median of 200, [a-z-]+\)", out.splitlines()[1])
+    note = Registry("registry").alias_history("buyers")[-1]["note"]
+    assert 0 < note["latency"]["p50"] <= note["latency"]["p99"]
+    assert note["drift"] == {"rows": 0, "moved": {}}
     code, out, err = command("models", "promote", "buyers@1")
     assert (code, out) == (1, "")
     assert err.startswith("headrace: buyers@1: it is not shown to be better than the champion at 95 %")

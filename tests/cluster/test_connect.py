@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import logging
 import os
+import time
+import tracemalloc
 from typing import TYPE_CHECKING
 
 import distributed
@@ -39,6 +41,23 @@ def test_threads_share_this_process_with_blas_pinned_and_nothing_left_behind():
         assert listening(psutil.Process()) <= {"127.0.0.1"}
     assert os.environ.get("OMP_NUM_THREADS") == before
     assert logging.getLogger("distributed").level == level
+
+
+def length(held: list[bytes]) -> int:
+    return len(held[0])
+
+
+def test_what_was_sent_is_let_go_of_with_its_result() -> None:
+    with ClusterFile.model_validate({**SMALL, "processes": False}).connect() as client:
+        tracemalloc.start()
+        try:
+            for _ in range(8):
+                assert client.submit(length, [bytes(1 << 20)], pure=False).result() == 1 << 20
+            time.sleep(0.2)  # the scheduler hears of what is not wanted any more
+            held, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert held < 4 << 20
 
 
 def test_processes_are_pinned_bounded_loopback_only_and_gone_at_the_end(

@@ -11,6 +11,7 @@ import pyarrow as pa
 from headrace.accumulators.absences import Absences
 from headrace.accumulators.binary import BinaryMetrics
 from headrace.accumulators.bootstrap import Tally
+from headrace.accumulators.celllosses import CellLosses
 from headrace.accumulators.clusters import ClusterMetrics
 from headrace.accumulators.columns import ColumnSummary
 from headrace.accumulators.crossproducts import CrossProducts
@@ -106,5 +107,6 @@ SUBJECTS: dict[str, Callable[[Rows], Any]] = {
         rows.keys >> np.uint64(40) << np.uint64(40), rows.keys
     ),
     "RuleCounts": _rules,
+    "CellLosses": lambda rows: CellLosses.of(rows.y, 2, rows.probability, rows.probability),
     "RowSample": lambda rows: _fed(RowSample(1), rows.keys, rows.x[:, None]),
 }

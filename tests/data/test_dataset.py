@@ -247,6 +247,14 @@ def test_strange_column_names(write: Write) -> None:
     assert "grüße" in data._repr_html_()
 
 
+def test_a_name_that_is_html_stays_text(write: Write) -> None:
+    data = Dataset(str(write("a.parquet", {"<script>alert(1)</script>": ["<b>"]}).parent))
+    shown = data._repr_html_()
+    assert "&lt;script&gt;" in shown
+    assert "<script" not in shown
+    assert "<b>" not in shown
+
+
 def test_an_unknown_column_is_answered_with_the_nearest(write: Write) -> None:
     data = Dataset(str(write("a.parquet", {"carrier": ["x"], "distance": [1]}).parent))
     with pytest.raises(DataError, match="has no column 'carier'; did you mean 'carrier'"):

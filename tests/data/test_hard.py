@@ -116,6 +116,18 @@ def test_memory_does_not_grow_with_a_row_group(tmp_path: Path) -> None:
     assert sliced < at_once / 2
 
 
+def test_memory_does_not_grow_with_the_columns_of_a_row_group(tmp_path: Path) -> None:
+    rng, rows = np.random.default_rng(0), 10_000
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({f"x{number}": rng.random(rows) for number in range(400)}), path)  # 30 MiB
+    command = [sys.executable, "-c", PEAK, str(path), str(SMALLEST)]
+    out = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    slices, peak = int(out[0]), int(out[1])
+    assert slices == 8
+    # What a plan takes for granted of a chunk, and buffers of 4 KiB for each column; all columns at once took 80 MiB.
+    assert peak <= 4 * 30 / slices + 2
+
+
 def test_the_price_of_slices_is_bounded(tmp_path: Path) -> None:
     giant(tmp_path / "a.parquet", 8_000_000)
     data = Dataset(str(tmp_path), memory=SMALLEST)

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import itertools
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from headrace.accumulators import merge_tree
 from headrace.data.dataset import Dataset
-from headrace.engine.commits import Form
+from headrace.data.reading import ReadCount
+from headrace.engine.commits import Form, PassRecord
 from headrace.engine.events import ChunkDone, Event
 from headrace.engine.ledger import Ledger
 from headrace.engine.passes import Reader
-from headrace.engine.source import source_of
+from headrace.engine.reduction import MergeTree, Reduction
+from headrace.engine.source import Reading, source_of
 
 if TYPE_CHECKING:
+    import random
     from pathlib import Path
 
     from distributed import Client
@@ -87,3 +93,89 @@ def test_a_reduction_stopped_after_some_chunks_goes_on_to_the_same_tree(
     assert (record.rows, record.chunks) == (CHUNKS * ROWS, CHUNKS)
     again = Reader(threads, ledger=Ledger(url))
     assert again.reduce(source, trace, pair, name="profile", form=form) == merged
+
+
+class Ended:
+    """A future whose task has run already; when the pass hears of it is drawn."""
+
+    numbers = itertools.count()
+
+    def __init__(self, value: Any) -> None:
+        self.key, self.value = next(self.numbers), value
+
+    def result(self) -> Any:
+        return self.value
+
+
+class AtOnce:
+    """In place of a client: submitted tasks run at once."""
+
+    def submit(self, function: Any, *given: Any, pure: bool) -> Ended:
+        assert not pure
+        return Ended(function(*(each.value if isinstance(each, Ended) else each for each in given)))
+
+
+class Drawn:
+    """In place of `Arrivals`: futures end in any order."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self.rng = rng
+        self.pending: list[Ended] = []
+
+    def add(self, future: Ended) -> None:
+        self.pending.append(future)
+
+    def take(self) -> Ended:
+        assert self.pending, "a pass waits only while something is under way"
+        return self.pending.pop(self.rng.randrange(len(self.pending)))
+
+
+class Now:
+    """In place of `Commits`: a commit is due with a probability."""
+
+    def __init__(self, rng: random.Random, often: float) -> None:
+        self.rng, self.often = rng, often
+        self.positions: list[int] = []
+
+    def due(self) -> bool:
+        return self.rng.random() < self.often
+
+    def dumps(self, states: list[Ended]) -> list[Ended]:
+        return [Ended([each.value]) for each in states]
+
+    def root(self, pieces: list[str]) -> Ended:
+        return Ended(pieces[0])
+
+    def commit(self, record: PassRecord, position: int, _payloads: dict[str, str]) -> None:
+        assert record.chunks == position
+        self.positions.append(position)
+
+
+@given(
+    total=st.integers(1, 30),
+    threads=st.integers(1, 4),
+    often=st.floats(0, 1),
+    rng=st.randoms(use_true_random=False),
+)
+@settings(max_examples=300, deadline=None)
+def test_commits_that_take_their_time_never_leave_a_pass_waiting_for_nothing(
+    total: int, threads: int, often: float, rng: random.Random
+) -> None:
+    client: Any = AtOnce()
+    commits: Any = Now(rng, often)
+    reading = Reading(ReadCount(chunks=1), 1, "a worker")
+    under_way = Reduction(
+        client,
+        MergeTree(client, pair),
+        total,
+        commits,
+        PassRecord("profile"),
+        threads=lambda: threads,
+        send=lambda index: Ended((f"{index} ", reading)),  # type: ignore[arg-type, return-value]  # it stands in for a future
+        count=lambda _: None,
+        seconds=lambda: 0.0,
+    )
+    under_way._arrivals = Drawn(rng)  # type: ignore[assignment]  # it stands in
+    found = under_way.run().result()
+    assert [int(each) for each in found.replace("(", " ").replace(")", " ").split()] == list(range(total))
+    assert commits.positions == sorted(set(commits.positions))

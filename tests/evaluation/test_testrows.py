@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from headrace.accumulators import merge_tree
 from headrace.accumulators.hashing import splitmix64
+from headrace.evaluation import testrows
 from headrace.evaluation.testrows import HeldOutRows, RawRows
 
 SCORED, RAW = 20, 7
@@ -113,3 +114,35 @@ def test_a_sample_of_nothing_has_no_table():
     empty = RawRows(3)
     empty.update(np.empty(0, np.uint64), pa.table({"x": pa.array([], pa.float64())}))
     assert RawRows.from_state(empty.state()).result() is None
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 60), st.integers(0, 60), st.integers(1, 12))
+def test_of_long_strings_fewer_rows_are_kept_and_the_same_of_any_split(seed, count, cut, most):
+    keys, table, *numbers = rows_of(count, seed)
+    cut = min(cut, count)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(testrows, "RAW_BYTES", most)
+        whole = held(keys, table, *numbers)
+        parts = [
+            held(
+                keys[rows], table.slice(rows.start, rows.stop - rows.start), *(each[rows] for each in numbers)
+            )
+            for rows in (slice(0, cut), slice(cut, count))
+        ]
+        assert same(parts[0].merge(parts[1]), whole)
+    kept = whole.raw.table
+    assert kept is not None
+    lengths = [len(value.encode()) for value in kept["city"].to_pylist()]
+    assert sum(lengths[:-1]) < most
+    assert kept.num_rows == min(RAW, count) or sum(lengths) >= most
+    assert kept.num_rows == len(whole.raw.keys)
+
+
+def test_the_first_of_the_rows_are_a_sample_as_well():
+    found = held(*rows_of(50, 5)).raw
+    first = found.first(3)
+    assert first is not None
+    assert found.table is not None
+    assert first.equals(found.table.slice(0, 3))
+    assert RawRows(3).first(2) is None

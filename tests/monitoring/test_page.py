@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import time
@@ -111,6 +112,26 @@ def test_the_commands_tell_drift_alerts_and_the_better_arm(
     assert (code, watched["changed"]) == (1, [])
     code, better = asked(capsys, "ab", *where, "--loss", "log_loss")
     assert (code, better["verdict"], better["paired"]) == (0, "champion", True)
+
+
+def test_a_version_whose_inputs_moved_is_not_promoted(
+    store: str, registry: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(f"{registry}/models", tmp_path / "models")
+    Registry(tmp_path / "models").set_alias("late", "champion", 2)
+    words = ["models", "promote", "late@1", "--registry", str(tmp_path / "models"), "--json"]
+    assert run([*words, "--store", store]) == 1
+    said = capsys.readouterr().err
+    assert "its latency cannot be measured: cannot answer for a row like those of its training" in said
+    for column in ("city", "size"):
+        assert re.search(rf"beyond the limit of 1 since its training: .*\b{column} by [0-9.]+", said)
+    assert run([*words, "--store", store, "--last", "soon"]) == 2
+    assert "'soon' is no span of time" in capsys.readouterr().err
+    assert run([*words, "--store", store, "--force"]) == 0
+    note = json.loads(capsys.readouterr().out)["note"]
+    assert set(note["drift"]["moved"]) >= {"size", "city"}
+    assert note["drift"]["rows"] == 1200
+    assert any("size by" in line for line in note["against"])
 
 
 def test_a_profile_of_scored_rows_is_drift(

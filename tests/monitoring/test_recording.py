@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import threading
 from pathlib import Path
@@ -69,6 +70,26 @@ def test_labels_find_their_predictions(served: Served) -> None:
     assert metrics["brier"].value == pytest.approx((0.01 + 0.64 + 0.09 + 0.16) / 4)
     assert metrics["roc_auc"].value == 0.75
     assert sum(window.traffic.unmatched for window in windows) == 2
+
+
+def test_errors_are_of_what_each_version_decides(grid: Grid, tmp_path: Path) -> None:
+    """Each by its own threshold, in pairs too: what a server answers, not what is most probable."""
+    recorder = Recorder(str(tmp_path / "monitor"), "late")
+    recorder.add("late@1", dataclasses.replace(grid, threshold=0.2))
+    recorder.add("late@2", grid)
+    assert dataclasses.replace(grid, threshold=0.2).digest == grid.digest
+    served = Served(recorder)
+    names = served.predict(NOON, 4, scores=[0.1, 0.2, 0.3, 0.9])
+    served.predict(NOON, 4, scores=[0.1, 0.2, 0.3, 0.9], ids=names, version="late@2", arm="challenger")
+    served.label(NOON, names, ["no", "yes", "yes", "yes"])
+    served.take()
+    found = {
+        window.arm: window.outcomes for window in recorder.store.read() if window.arm and window.outcomes.rows
+    }
+    assert found["champion"].metrics()["accuracy"].value == 1.0
+    assert found["challenger"].metrics()["accuracy"].value == 0.5
+    assert found["challenger"].pairs["error"].mean == 0.5
+    assert found["challenger"].pairs["log_loss"].mean == 0.0
 
 
 def test_a_label_that_overtakes_its_prediction_is_held_against_it(served: Served) -> None:

@@ -36,6 +36,12 @@ def test_the_card_says_what_a_reader_needs(package):
         assert said.replace("\\_", "_") in text
 
 
+def test_the_card_names_the_feature_function_that_a_reader_must_trust():
+    page = render(Signature((), "clustering", features_function="own:add"), card={"name": "late"})
+    assert "model = hr.load('late', features='own:add')\n" in page
+    assert "model = hr.load('model')\n" in render(Signature((), "clustering"))
+
+
 def test_the_worst_slice_comes_first(package):
     text = (package / "card.md").read_text()
     assert text.index("evil") < text.index("| carrier | AA |")

@@ -128,7 +128,7 @@ def test_a_feature_function_makes_the_inputs(tmp_path, fitted, frame, write_mode
     write_model(tmp_path / "m", fitted("sgd-classifier"), signature=signature)
     raw = frame.drop(columns="night").assign(hour=np.arange(len(frame)) % 24)
     expected = fitted("sgd-classifier").predict(frame.assign(night=(raw["hour"] >= 22).astype(float)))
-    model = load(tmp_path / "m")
+    model = load(tmp_path / "m", features=f"{functions}:add")
     np.testing.assert_array_equal(model.predict(raw), expected)
     rows = raw.astype(object).where(raw.notna(), None).to_dict("records")
     np.testing.assert_array_equal(model.predict(rows), expected)
@@ -152,7 +152,22 @@ def test_a_feature_function_that_cannot_be_used(
     signature = Signature(_inputs(), "classification", "late", (0, 1), function)
     write_model(tmp_path / "m", fitted("naive-bayes"), signature=signature)
     with pytest.raises(InputError, match=said):
-        load(tmp_path / "m").predict(frame.assign(hour=1))
+        load(tmp_path / "m", features=function).predict(frame.assign(hour=1))
+
+
+def test_a_package_cannot_choose_the_function_that_is_called(tmp_path, fitted, write_model):
+    ran = tmp_path / "ran"
+    names = ("mkdir", str(ran))
+    raw = tuple(InputColumn(name, "int64", "numeric") for name in names)
+    signature = Signature(_inputs(), "classification", "late", (0, 1), "subprocess:call", raw)
+    write_model(tmp_path / "m", fitted("naive-bayes"), signature=signature)
+    for trusted in (None, "my_features:add"):
+        with pytest.raises(PackageError, match=r"calls the function 'subprocess:call'.*name it"):
+            load(tmp_path / "m", features=trusted)
+    assert not ran.exists()
+    with pytest.raises(InputError, match="feature function"):
+        load(tmp_path / "m", features="subprocess:call").predict([dict.fromkeys(names, 1)])
+    assert ran.exists(), "the attack is real"
 
 
 def test_load_by_name_path_and_alias(package, tmp_path, monkeypatch, frame):

@@ -11,12 +11,14 @@ import pytest
 from headrace.data import storage
 from headrace.errors import InputError, PackageError, RefusedError
 from headrace.packaging.paired import Paired
-from headrace.packaging.promotion import objections, previous, promote, prune, removable, rollback
+from headrace.packaging.promotion import Evidence, objections, previous, promote, prune, removable, rollback
 from headrace.packaging.registry import Registry
 from headrace.packaging.scores import SCORES, scores_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from headrace.packaging.package import Package
 
 GATE = {"onnx": {"passed": True, "rows": 9}}
 
@@ -113,6 +115,23 @@ def test_what_speaks_against_a_version_is_said(registry, publish, given, said):
     with pytest.raises(RefusedError, match=said):
         promote(registry, "late", version)
     assert registry.aliases("late") == {"champion": 1}
+
+
+def test_evidence_speaks_against_a_champion_alone_and_is_remembered(registry, publish):
+    publish(2.0)
+    version = publish(0.1)
+    asked = []
+
+    def examine(package: Package) -> Evidence:
+        asked.append(package.url)
+        return Evidence(("its inputs moved",), {"drift": {"rows": 9}})
+
+    with pytest.raises(RefusedError, match="its inputs moved; nothing was moved"):
+        promote(registry, "late", version, examine=examine)
+    promote(registry, "late", version, alias="challenger", examine=examine)
+    assert asked == [registry.resolve(f"late@{version}")]
+    note = promote(registry, "late", version, examine=examine, force=True)["note"]
+    assert (note["forced"], note["against"], note["drift"]) == (True, ["its inputs moved"], {"rows": 9})
 
 
 def test_a_model_that_cannot_be_exported_may_be_champion():

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import skops.io
+from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
@@ -20,6 +21,7 @@ from headrace.packaging.trust import TRUSTED, dump_pipeline, load_pipeline, need
 from headrace.preparation.recipes import RecipePlan, Step
 from headrace.preparation.steps import build_recipe
 from headrace.training.calibration import Answers, calibration
+from headrace.training.ensembles import Blend, combined
 
 FILL = Step("fill", {"values": [0.0]})
 LINE = {"mean": [0.0, 0.0], "slopes": [[0.0, 1.0], [1.0, 0.0]], "rounds": 2}
@@ -86,6 +88,9 @@ def test_every_trusted_type_has_a_reason_and_skops_does_not_trust_it_itself(fitt
     score = np.linspace(-2.0, 2.0, 40)
     answers = Answers(score, None, np.tile([0, 1], 20), None)
     needed |= set(needed_trust(skops.io.dumps(calibration(answers, "sigmoid"))))
+    members = {name: GaussianNB().fit([[0.0], [1.0]], [0, 1]) for name in ("a", "b")}
+    vote = combined(Blend(("a", "b"), (0.5, 0.5)), members, (0, 1))
+    needed |= set(needed_trust(skops.io.dumps(vote)))
     assert needed <= set(TRUSTED)
     # Boosted trees need an extra, and are written in tests of their own.
     assert {name for name in TRUSTED if not name.startswith(("headrace.", "xgboost."))} <= needed

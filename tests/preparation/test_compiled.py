@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.errors import DataError
-from headrace.preparation import compiled
+from headrace.preparation import writing
 from headrace.preparation.compiled import CompiledPreparation
 from headrace.preparation.fitted import build_transformer
 
@@ -103,7 +103,7 @@ def test_equals_the_transformer(prepare, to_frame, seed, gaps, new_gaps, rows, w
 
 @pytest.mark.parametrize("gaps", [0.0, 0.4])
 def test_rows_of_csr_are_regular_and_sorted(prepare, monkeypatch, gaps):
-    monkeypatch.setattr(compiled, "BLOCK", 64)  # several blocks and a short one
+    monkeypatch.setattr(writing, "BLOCK", 64)  # several blocks and a short one
     table = make(5, 400, gaps)
     p = prepare(table, columns=COLUMNS)
     fast = CompiledPreparation(p)

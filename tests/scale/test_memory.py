@@ -122,9 +122,12 @@ def test_a_hard_input_keeps_its_budget_and_its_projection(
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     (peak,) = record["peak_rss_bytes"]["workers"].values()
     projected, budget = record["memory_projected"], record["memory_budget"]
-    figures = [f"{size / MIB:.0f} MiB" for size in (peak, projected, budget)]
+    leading = (record["peak_rss_bytes"]["coordinator"], record["memory_leading"])
+    figures = [f"{size / MIB:.0f} MiB" for size in (peak, projected, budget, *leading)]
     # Shown by `pytest --log-cli-level=INFO`.
-    logging.getLogger(__name__).info("%s: peak %s, projected %s, budget %s", make.__name__, *figures)
+    logging.getLogger(__name__).info(
+        "%s: peak %s, projected %s, budget %s; leading process %s, projected %s", make.__name__, *figures
+    )
     assert peak <= projected <= budget
 
 

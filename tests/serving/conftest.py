@@ -25,7 +25,7 @@ from headrace.packaging.registry import Registry
 from headrace.packaging.signature import InputColumn, Signature
 from headrace.preparation.fitted import build_transformer, fit_preparation
 from headrace.preparation.options import PrepareOptions
-from headrace.profiling.profile import profile_table
+from headrace.profiling.profile import Profile, profile_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,19 +49,23 @@ def training_rows(rows: int = 400, seed: int = 0) -> pa.Table:
     )
 
 
-@pytest.fixture(scope="session")
-def packages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Package]:
-    place = tmp_path_factory.mktemp("packages")
-    data = training_rows()
+def trained(data: pa.Table, *, no: str = "no") -> tuple[Pipeline, Signature, Profile]:
+    """A model of some rows, whose two classes are `no` and yes."""
     profile = profile_table(data)["all"]
     preparation = fit_preparation(profile, PrepareOptions(), features=list(profile.columns))
     transformer = build_transformer(preparation, dense=True)
     inputs = tuple(_input(name, column) for name, column in profile.columns.items())
-    signature = Signature(inputs, "classification", "late", ("no", "yes"))
+    signature = Signature(inputs, "classification", "late", (no, "yes"))
     X = transformer.transform(to_frame(to_table(data, inputs)))
-    y = np.where(X[:, 0] + X[:, 1] > 0, "yes", "no")
+    y = np.where(X[:, 0] + X[:, 1] > 0, "yes", no)
     model = SGDClassifier(loss="log_loss", random_state=0).fit(X, y)
-    pipeline = Pipeline([("prepare", transformer), ("model", model)])
+    return Pipeline([("prepare", transformer), ("model", model)]), signature, profile
+
+
+@pytest.fixture(scope="session")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Package]:
+    place = tmp_path_factory.mktemp("packages")
+    pipeline, signature, profile = trained(training_rows())
     exports = exports_of(pipeline, signature, profile)
     for name, files, gates in (("onnx", exports.files, exports.gates), ("plain", {}, {})):
         write_package(

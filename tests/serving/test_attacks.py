@@ -4,17 +4,34 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import hashlib
+import io
 import json
+import os
+import pickle
 import socket
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
+import skops.io
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+
+from headrace.packaging.package import read_package
+from headrace.packaging.registry import Registry
+from headrace.packaging.signing import new_key_pair, sign
 
 from .conftest import ROW, Running
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from headrace.packaging.package import Package
 
 JSON = {"content-type": "application/json"}
 ARROW = {"content-type": "application/vnd.apache.arrow.stream"}
@@ -245,3 +262,170 @@ def test_no_generated_request_makes_the_server_fail(served: Running):
             assert case.call(base_url=served.url).status_code < 500
 
         holds()
+
+
+class Bomb:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, target: str) -> None:
+        self.target = target
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (self.target,)
+
+
+class Hostile:
+    """A copy of a package that someone has changed; `ran` is there once code of theirs has run."""
+
+    def __init__(self, package: Package, place: Path) -> None:
+        self.folder, self.ran = place / "hostile", place / "ran"
+        self.folder.mkdir()
+        for name, content in package.contents.items():
+            (self.folder / name).write_bytes(content)
+
+    def write(self, name: str, content: bytes) -> None:
+        """Replace a file, and its hash with it."""
+        (self.folder / name).write_bytes(content)
+        self.declare(files={name: {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}})
+
+    def declare(self, **keys: dict[str, Any]) -> None:
+        """Add to documents of the manifest."""
+        manifest = json.loads((self.folder / "manifest.json").read_text())
+        for key, values in keys.items():
+            manifest[key] = {**manifest.get(key, {}), **values}
+        (self.folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def refused(*arguments: str) -> str:
+    """Start a server that must not come up; the one line that it says."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "headrace", "serve", *arguments, "--port", "0"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 1, ended.stderr
+    assert ended.stdout == ""
+    (line,) = ended.stderr.splitlines()
+    return line
+
+
+def file_is_changed(hostile: Hostile) -> None:
+    content = bytearray((hostile.folder / "model.onnx").read_bytes())
+    content[len(content) // 2] ^= 1
+    (hostile.folder / "model.onnx").write_bytes(bytes(content))
+
+
+def file_is_added(hostile: Hostile) -> None:
+    (hostile.folder / "sitecustomize.py").write_text(f"import os; os.mkdir({str(hostile.ran)!r})")
+
+
+def file_is_elsewhere(hostile: Hostile) -> None:
+    hostile.declare(files={"../../secret": {"sha256": "0" * 64, "bytes": 1}})
+
+
+def pickle_in_place_of_the_model(hostile: Hostile) -> None:
+    hostile.write("pipeline.skops", pickle.dumps(Bomb(str(hostile.ran))))
+
+
+def pickle_in_an_array_of_the_model(hostile: Hostile) -> None:
+    import zipfile
+
+    array, made = io.BytesIO(), io.BytesIO()
+    np.save(array, np.array([Bomb(str(hostile.ran))], dtype=object), allow_pickle=True)
+    with zipfile.ZipFile(hostile.folder / "pipeline.skops") as source, zipfile.ZipFile(made, "w") as target:
+        for name in source.namelist():
+            target.writestr(name, array.getvalue() if name.endswith(".npy") else source.read(name))
+    hostile.write("pipeline.skops", made.getvalue())
+
+
+def trusted_types_in_the_package(hostile: Hostile) -> None:
+    step = FunctionTransformer(os.mkdir, kw_args={"path": str(hostile.ran)})
+    hostile.write("pipeline.skops", skops.io.dumps(make_pipeline(step)))
+    trusted = {"trusted": ["posix.mkdir"]}
+    hostile.write("trusted.json", json.dumps(trusted).encode())
+    hostile.declare(trusted=trusted, provenance=trusted, signature=trusted, gates={"skops": trusted})
+
+
+def pickle_in_place_of_the_onnx_file(hostile: Hostile) -> None:
+    hostile.write("model.onnx", pickle.dumps(Bomb(str(hostile.ran))))
+
+
+def onnx_file_that_reads_another_file(hostile: Hostile) -> None:
+    import onnx
+
+    (hostile.folder.parent / "secret").write_bytes(b"s" * 64)
+    model = onnx.load(hostile.folder / "model.onnx")
+    weight = onnx.TensorProto(name="w", data_type=onnx.TensorProto.UINT8, dims=[64])
+    weight.data_location = onnx.TensorProto.EXTERNAL
+    weight.external_data.add(key="location", value="secret")
+    model.graph.initializer.append(weight)
+    model.graph.node.append(onnx.helper.make_node("Identity", ["w"], ["probabilities of others"]))
+    hostile.write("model.onnx", model.SerializeToString())
+
+
+def feature_function_that_runs_programs(hostile: Hostile) -> None:
+    hostile.declare(signature={"features_function": "subprocess:call"})
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "said"),
+    [
+        ("onnx", file_is_changed, "model.onnx was changed: its hash is not the one in the manifest"),
+        ("onnx", file_is_added, "sitecustomize.py is not in the manifest of the package"),
+        ("onnx", file_is_elsewhere, "names a file '../../secret' that cannot be in a package"),
+        ("plain", pickle_in_place_of_the_model, "pipeline.skops: is not a skops file"),
+        ("plain", pickle_in_an_array_of_the_model, "pipeline.skops: cannot be loaded"),
+        ("plain", trusted_types_in_the_package, "holds types that are not trusted: posix.mkdir"),
+        ("onnx", pickle_in_place_of_the_onnx_file, "model.onnx: cannot be loaded"),
+        ("onnx", onnx_file_that_reads_another_file, "model.onnx: cannot be loaded"),
+        ("plain", feature_function_that_runs_programs, "needs a feature function, which is not served"),
+    ],
+)
+def test_a_hostile_package_is_not_served(
+    packages: dict[str, Package],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    change: Callable[[Hostile], None],
+    said: str,
+):
+    hostile = Hostile(packages[kind], tmp_path)
+    monkeypatch.chdir(tmp_path)
+    change(hostile)
+    assert said in refused(str(hostile.folder))
+    assert not hostile.ran.exists()
+
+
+def test_a_manifest_that_was_changed_in_the_registry_is_not_served(
+    packages: dict[str, Package], tmp_path: Path
+):
+    Registry(tmp_path / "registry").publish("late", packages["onnx"].url)
+    manifest = tmp_path / "registry/late/1/manifest.json"
+    manifest.write_text(manifest.read_text().replace('"passed": true', '"passed": false'))
+    said = "manifest.json was changed after the version was published"
+    assert said in refused("late", "--registry", str(tmp_path / "registry"))
+
+
+def test_where_keys_are_named_an_unsigned_version_is_not_served_nor_exchanged_for(
+    packages: dict[str, Package], tmp_path: Path
+):
+    pytest.importorskip("cryptography", reason="needs the extra sign")
+    registry = Registry(tmp_path / "registry")
+    for package in packages.values():
+        registry.publish("late", package.url)
+    new_key_pair(str(tmp_path / "key.pem"))
+    policy = ("--registry", registry.url, "--trusted-keys", f"{tmp_path}/key.pem.pub")
+    assert "is not signed, and unsigned models are refused here" in refused("late", *policy)
+    sign(read_package(registry.resolve("late@1")), f"{tmp_path}/key.pem")
+    running = Running("late", *policy, "--reload", "0.05")
+    try:
+        registry.set_alias("late", "champion", 2)
+        until = time.monotonic() + 20
+        while not any("is not signed" in line.get("error", "") for line in running.log):
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        assert running.ask(ROW).json()["model"] == "late@1"
+    finally:
+        assert running.stop() == 0

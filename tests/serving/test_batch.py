@@ -23,7 +23,9 @@ from headrace.cli import run
 from headrace.cluster.config import ClusterFile
 from headrace.data import chunks
 from headrace.data.dataset import Dataset
+from headrace.errors import PackageError
 from headrace.packaging.model import load
+from headrace.packaging.signing import new_key_pair
 from headrace.scoring import score
 from headrace.serving.batch import Part, Written
 
@@ -124,6 +126,38 @@ def test_a_wrong_schema_is_one_line(
     (line,) = capsys.readouterr().err.splitlines()
     assert "city" in line
     assert not (tmp_path / "out").exists()
+
+
+def test_where_keys_are_named_an_unsigned_model_scores_nothing(
+    packages: dict[str, Package], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("cryptography", reason="needs the extra sign")
+    new_key_pair(str(tmp_path / "key"))
+    monkeypatch.setenv("HEADRACE_TRUSTED_KEYS", str(tmp_path / "key.pub"))
+    with pytest.raises(PackageError, match="is not signed"):
+        score(packages["onnx"].url, str(tmp_path), str(tmp_path / "out"), cluster=THREADS)
+
+
+def test_a_feature_function_is_called_when_it_is_trusted_and_no_other(
+    packages: dict[str, Package], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "own_columns.py").write_text("def same(frame):\n    return frame\n")
+    write_rows(tmp_path / "data", files=1)
+    changed = tmp_path / "changed"
+    changed.mkdir()
+    for name, content in packages["plain"].contents.items():
+        (changed / name).write_bytes(content)
+    manifest = json.loads((changed / "manifest.json").read_text())
+    manifest["signature"]["features_function"] = "own_columns:same"
+    (changed / "manifest.json").write_text(json.dumps(manifest))
+    for features in (None, "subprocess:call"):
+        with pytest.raises(PackageError, match="calls the function 'own_columns:same' of your machine"):
+            score(str(changed), "data", "out", features=features, cluster=THREADS)
+    done = score(str(changed), "data", "out", features="own_columns:same", cluster=THREADS)
+    assert done["rows"]["scored"] == 300
+    assert load(changed, features="own_columns:same").predict(write_rows(tmp_path / "more")).shape == (900,)
 
 
 def test_a_folder_in_use_is_refused(packages: dict[str, Package], tmp_path: Path) -> None:

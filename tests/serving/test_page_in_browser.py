@@ -1,15 +1,20 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 import pytest
 from tests.browser import IN_BROWSER
 
-from .conftest import Running
+from headrace.packaging.package import write_package
+
+from .conftest import Running, trained, training_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 pytestmark = IN_BROWSER
 
@@ -51,6 +56,40 @@ def test_the_form_shows_flags_and_errors_as_text(page: Any):
     page.wait_for_selector("#trouble:visible")
     assert "row 0: size: '<b>much</b>' is not a finite number" in page.inner_text("#trouble")
     assert page.locator("img, b").count() == 0
+
+
+def test_names_categories_and_classes_stay_text(browser: Any, tmp_path: Path):
+    """A model whose training data held what would run, had it been HTML."""
+    evil = '</script></style>"><img src=x onerror=ran><script>ran</script>'
+    data = training_rows().rename_columns(["size", "count", "flag", evil, "at"])
+    data = data.set_column(3, evil, pa.array([evil, "b"] * (len(data) // 2)))
+    pipeline, signature, profile = trained(data, no=evil)
+    write_package(
+        tmp_path / "late",
+        pipeline=pipeline,
+        signature=replace(signature, target=evil),
+        profile=profile.to_dict(),
+        metrics={"rows": 1, "metrics": {}, "slices": {evil: {evil: {"rows": 1, "metrics": {}}}}},
+        provenance={},
+        card={"name": evil, "objective": evil},
+    )
+    running = Running(str(tmp_path / "late"))
+    try:
+        opened = browser.new_page()
+        complaints: list[str] = []
+        opened.on("pageerror", lambda error: complaints.append(str(error)))
+        opened.goto(f"{running.url}/")
+        opened.wait_for_selector("#fields label")
+        opened.click("#ask button")
+        opened.wait_for_selector(".said")
+        assert opened.inner_text(".bars div:first-child span:first-child") == evil
+        assert evil in opened.inner_text("#text")
+        assert opened.locator("img").count() == 0
+        assert opened.locator("script").count() == 1
+        assert complaints == []
+        opened.close()
+    finally:
+        running.stop()
 
 
 def test_card_and_live_figures_are_shown(page: Any):

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 import pyarrow as pa
 import pytest
+from scipy.sparse import csr_matrix
 from sklearn.dummy import DummyClassifier, DummyRegressor
 
 from headrace.accumulators.gram import Gram
@@ -12,8 +17,17 @@ from headrace.preparation.compiled import CompiledPreparation
 from headrace.preparation.fitted import fit_preparation
 from headrace.preparation.options import PrepareOptions
 from headrace.profiling.profile import profile_table
-from headrace.training.baseline import baseline, one_column, telling_column
+from headrace.training.baseline import LINEAR, baseline, one_column, telling_column
 from headrace.training.blocks import Target
+from headrace.training.candidates import ONE_COLUMN, Candidate, build
+from headrace.training.checkpoint import Learner, dump_estimator, load_estimator
+from headrace.training.learning import learn
+from headrace.training.prepared import Block, Prepared
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
 
 LABELS = np.array(["a", "b", "b", "c", "b", "a"])
 VALUES = np.array([1.0, 2.5, -3.0, 4.0])
@@ -77,11 +91,27 @@ def test_of_a_number_the_column_is_found_by_correlation(table: pa.Table) -> None
     assert telling_column(profile, compiled, Target("amount"), None) is None
 
 
-def test_one_column_is_all_that_its_model_sees() -> None:
+@pytest.mark.parametrize("kind", [np.asarray, csr_matrix])
+def test_one_column_is_all_that_its_model_sees(kind: Callable[[NDArray[np.float64]], Any]) -> None:
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(300, 5)), rng.integers(0, 2, 300)
-    pipeline = one_column((1, 3), "classification", seed=0).fit(X, y)
-    other = X.copy()
-    other[:, [0, 2, 4]] = 7.0
-    np.testing.assert_array_equal(pipeline.predict_proba(X), pipeline.predict_proba(other))
-    assert pipeline.steps[-1][1].coef_.shape == (1, 2)
+    block = Block(kind(X), y, None)
+    learner = Learner(
+        Candidate(ONE_COLUMN, LINEAR["classification"]), one_column((1, 3), 5, "classification", seed=0)
+    )
+    (learner,) = learn((learner,), Prepared((block,), (None,)), classes=(0, 1))
+    assert learner.failure == ""
+    alone = build(learner.candidate, seed=0).partial_fit(kind(X[:, [1, 3]]), y, classes=[0, 1])
+    np.testing.assert_array_equal(learner.estimator.steps[-1][1].coef_, alone.coef_)
+    np.testing.assert_array_equal(learner.estimator.predict(kind(X)), alone.predict(kind(X[:, [1, 3]])))
+
+
+def test_one_column_of_very_many_is_written_as_few_bytes_and_read_back() -> None:
+    width = 10_000
+    pipeline = one_column((7,), width, "classification", seed=0)
+    written = dump_estimator(pipeline)
+    assert len(written) < 12 * width
+    with zipfile.ZipFile(io.BytesIO(written)) as archive:
+        assert len(archive.read("schema.json")) < 20_000
+    read = load_estimator(written, "sklearn.linear_model._stochastic_gradient.SGDClassifier")
+    assert read.steps[0][1].get_support(indices=True).tolist() == [7]

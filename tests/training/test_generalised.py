@@ -225,6 +225,15 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_coefficients(tmp_path):
     assert again == ["step 1 again", "step 2 again", "step 3 again", *passes[3:]]
     for mine, theirs in zip(resumed, straight, strict=True):
         assert mine.coefficients.tolist() == theirs.coefficients.tolist()
+    # Of the problem on the most rows the curvature was measured, up to its end, and a run that has ended knows it as well.
+    ended, _ = run(0, "a")
+    design = np.column_stack([X, np.ones(N)])
+    raw = design @ np.append(straight[-1].coefficients, straight[-1].intercept)
+    p = 1 / (1 + np.exp(-raw))
+    hessian = (design * (p * (1 - p))[:, None]).T @ design
+    for found in (straight, resumed, ended):
+        assert found[0].curvature is None
+        np.testing.assert_allclose(found[-1].curvature, hessian, rtol=1e-5)
 
 
 def test_wide_problems_go_by_diagonals_and_past_gradients(monkeypatch):

@@ -15,6 +15,7 @@ import yaml
 from headrace.cluster.config import ClusterFile
 from headrace.errors import RunError, WorkflowError
 from headrace.packaging.model import load
+from headrace.packaging.package import read_package
 from headrace.runs import Workflow
 from headrace.training.candidates import Candidate, build, candidates_of, capabilities
 from headrace.training.options import ModelOptions
@@ -56,6 +57,65 @@ def test_trees_from_chunks_stop_early_and_are_packaged(in_tmp, monkeypatch, exte
     model: Any = load("run/model").pipeline[-1]
     assert isinstance(model, xgboost.XGBClassifier)
     assert 5 < model.get_booster().num_boosted_rounds() < 300
+
+
+def of_columns(name: str, columns: dict[str, Any], **changes: Any) -> Any:
+    """Fit trees to all rows that are not for the test, and return the product and these rows."""
+    place = Path(name)
+    place.mkdir()
+    day = np.datetime64("2020-01-01") + np.arange(3000) // 100
+    pq.write_table(pa.table({**columns, "day": day}), place / "a.parquet", row_group_size=500)
+    document = {
+        "problem": {"name": "toy", "task": "classification", "target": "y"},
+        "data": {"url": name, "time": "day", "split": {"kind": "time", "test_from": "2020-01-26"}},
+        "prepare": {"categorical": {"encode": "ordinal"}, "columns": {"day": "drop"}},
+        "validation": {"kind": "kfold", "folds": 2},
+        "checks": {"on_fail": "warn"},
+        "evaluate": {"bootstrap": 0},
+        **changes,
+    }
+    Workflow.parse(yaml.safe_dump(document)).run(
+        ClusterFile(workers=2, processes=False, memory=1 << 30), f"{name}-run"
+    )
+    return load(f"{name}-run/model")
+
+
+def test_codes_of_categories_are_split_by_sets_as_in_memory(in_tmp):
+    letters = RNG.choice(list("abcdefghijkl"), 3000)
+    letters[7] = "q"  # one fold meets it among the rows that judge alone
+    x = np.round(RNG.normal(size=3000), 1)
+    y = (2 * np.isin(letters, list("bdgj")) + x + 0.3 * RNG.normal(size=3000) > 1).astype(int)
+    params = {"n_estimators": 6, "max_depth": 2, "learning_rate": 0.5, "enable_categorical": True}
+    columns = {"x": x, "letter": letters, "y": y}
+    model = of_columns("coded", columns, models=[{**TREES, "params": {**params, "early_stopping_rounds": 6}}])
+    prepare, product = (step for _, step in model.pipeline.steps)
+    assert product.feature_types == ["c", "q"]
+    prepared = prepare.transform(model.frame(pa.table(columns)))
+    theirs = xgboost.XGBClassifier(**params, feature_types=["c", "q"], tree_method="hist", random_state=0)
+    theirs.fit(prepared[:2500], y[:2500])
+    assert product.get_booster().num_boosted_rounds() == 6
+    np.testing.assert_allclose(product.predict_proba(prepared), theirs.predict_proba(prepared), atol=1e-6)
+    plain = xgboost.XGBClassifier(**{**params, "enable_categorical": False}).fit(prepared[:2500], y[:2500])
+    right = [(each.predict(prepared[2500:]) == y[2500:]).mean() for each in (product, plain)]
+    assert right[0] > right[1] + 0.02
+    # A letter that nobody has seen, and a missing one, are no error.
+    said = model.predict_proba({"x": [0.0, 0.0], "letter": ["z", None]})
+    assert np.isfinite(said).all()
+    # ONNX has no splits by sets, and the package says so.
+    gates = read_package("coded-run/model").manifest.gates
+    assert "a split by a set of categories has no converter" in gates["onnx"]["reason"]
+
+
+def test_constraints_of_columns_hold_in_the_product(in_tmp):
+    columns = {"a": X[:, 2], "b": np.nan_to_num(X[:, 0]), "y": Y}
+    columns["y"] = (np.sin(2 * columns["b"]) + 0.3 * RNG.normal(size=3000) > 0).astype(int)
+    params = {"n_estimators": 20, "monotone_constraints": {"b": 1}}
+    model = of_columns("rising", columns, models=[{**TREES, "params": params}])
+    asked = {"b": np.linspace(-3, 3, 200), "a": np.full(200, 0.1)}
+    said = model.predict_proba(pa.table(asked))[:, 1]
+    assert np.diff(said).min() >= 0
+    with pytest.raises(RunError, match="monotone_constraints holds 'letter', which is no feature"):
+        of_columns("lost", columns, models=[{**TREES, "params": {"monotone_constraints": {"letter": 1}}}])
 
 
 def test_labels_that_xgboost_does_not_take_are_told(in_tmp):

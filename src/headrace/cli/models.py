@@ -1,4 +1,4 @@
-"""Commands about the registry: models list, show, export, verify; those about promotion join them."""
+"""Commands about the registry: models list, show, export, mirror, verify; those about promotion and signatures join them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from typing import Annotated
 
 import typer
 
-from headrace.cli import promotion
+from headrace.cli import promotion, signing
 from headrace.cli.output import JsonFlag, print_json, say
 from headrace.cli.references import ModelArgument, RegistryFlag, read
+from headrace.cli.signing import TrustedFlag  # noqa: TC001 - typer reads annotations as it runs
 
 
 def add_to(app: typer.Typer) -> None:
@@ -18,7 +19,9 @@ def add_to(app: typer.Typer) -> None:
     models.command("show")(show)
     models.command("export")(export)
     models.command("verify")(verify)
+    models.command("mirror")(mirror)
     promotion.add_to(models)
+    signing.add_to(models)
     app.add_typer(models, name="models")
 
 
@@ -73,6 +76,13 @@ def export(
     allow_pickle: Annotated[
         bool, typer.Option("--allow-pickle", help="Write a pickle, which runs code when it is loaded.")
     ] = False,
+    kubernetes: Annotated[
+        bool, typer.Option("--kubernetes", help="Write what deploys a server: Dockerfile and objects.")
+    ] = False,
+    image: Annotated[
+        str | None,
+        typer.Option("--image", metavar="NAME", help="With --kubernetes: the image; default: late:3."),
+    ] = None,
     registry: RegistryFlag = "registry",
     json: JsonFlag = False,
 ) -> None:
@@ -80,6 +90,16 @@ def export(
 
     Example: headrace models export late@champion exported --format onnx
     """
+    if kubernetes:
+        from headrace.serving.deployment import deploy
+
+        files = deploy(model, directory, registry=registry, image=image)
+        if json:
+            print_json({"files": files})
+        else:
+            for path in files:
+                say(path)
+        return
     from headrace.packaging.exports.files import export_file
 
     package = read(model, registry)
@@ -90,18 +110,50 @@ def export(
         say(path)
 
 
-def verify(model: ModelArgument, registry: RegistryFlag = "registry", json: JsonFlag = False) -> None:
-    """Check a package's hashes and hold each of its files against the scikit-learn pipeline again.
+def mirror(
+    model: ModelArgument,
+    to: Annotated[str, typer.Option("--to", metavar="URI", help="Tracking server, http://localhost:5000.")],
+    registry: RegistryFlag = "registry",
+    json: JsonFlag = False,
+) -> None:
+    """Show a version in MLflow, with parameters, metrics and all files.
+
+    Example: headrace models mirror late@3 --to http://localhost:5000
+    """
+    from headrace.cli.watched import package_of
+    from headrace.packaging.mirror import mirror as show_there
+
+    package, version = package_of(model, registry)
+    done = show_there(package, version.partition("@")[0], version, to)
+    if json:
+        print_json({"experiment": done.experiment, "run_id": done.run_id, "version": done.version})
+    else:
+        say(f"{version} is run {done.run_id} and version {done.version} of {done.experiment} at {to}")
+
+
+def verify(
+    model: ModelArgument,
+    trusted_keys: TrustedFlag = None,
+    registry: RegistryFlag = "registry",
+    json: JsonFlag = False,
+) -> None:
+    """Check a package's hashes and signature, and hold each of its files against the scikit-learn pipeline again.
 
     Example: headrace models verify late@champion
     """
     from headrace.packaging.exports.files import verify_package
+    from headrace.packaging.package import SIGNATURE
+    from headrace.packaging.signing import require_signature
 
     package = read(model, registry)
+    trusted = require_signature(package, trusted_keys)
+    signature = "trusted" if trusted else "not checked" if SIGNATURE in package.contents else None
     results = verify_package(package)
     if json:
-        print_json({"url": package.url, "files": sorted(package.manifest.files), "gates": results})
+        files = sorted(package.manifest.files)
+        print_json({"url": package.url, "files": files, "signature": signature, "gates": results})
     else:
+        say(f"{package.url}: " + (f"signature {signature}" if signature else "not signed"))
         say(f"{package.url}: {len(package.manifest.files)} files have the hashes of the manifest")
         for kind, result in results.items():
             say(

@@ -9,6 +9,7 @@ import typer
 
 from headrace.cli.output import ClusterFlag, JsonFlag, print_json, say
 from headrace.cli.references import ModelArgument, RegistryFlag  # noqa: TC001 - typer reads annotations as it runs
+from headrace.cli.watched import seconds
 
 if TYPE_CHECKING:
     from headrace.monitoring.grids import Grid
@@ -58,14 +59,14 @@ def report(
 
     held, options = _opened(model, store), _options(rules)
     now = time.time()
-    windows = held.read(now - _seconds(last), now)
+    windows = held.read(now - seconds(last), now)
     known = packages_of(windows, model, registry)
     grids = {grid.digest: grid for grid, _ in known.values()}
     found = [measure(window, grids, false_alarms=options.false_alarms) for window in whole(windows)]
     document = {
         "model": model,
         "store": held.url,
-        "from": now - _seconds(last),
+        "from": now - seconds(last),
         "until": now,
         "false_alarms": options.false_alarms,
         "windows": [each.to_dict() for each in found],
@@ -108,7 +109,7 @@ def watch(
     held, options = _opened(model, store), _options(rules)
     while True:
         now = time.time()
-        longest = max((_seconds(rule.window) for rule in options.rules), default=3600.0)
+        longest = max((seconds(rule.window) for rule in options.rules), default=3600.0)
         known = packages_of(held.read(now - longest, now), model, registry)
         grids = {grid.digest: grid for grid, _ in known.values()}
         state, changed = look(held, grids, options, now=now)
@@ -170,7 +171,7 @@ def ab(
         raise InputError("alpha lies in (0, 1), margin and planned are not negative", where="monitor ab")
     held = _opened(model, store)
     now = time.time()
-    windows = whole(held.read(now - _seconds(last), now))
+    windows = whole(held.read(now - seconds(last), now))
     arms = [
         arm_of(windows, arm, version) for arm, version in (("champion", champion), ("challenger", challenger))
     ]
@@ -258,8 +259,8 @@ def roll(
     Example: headrace monitor roll late --store monitor --days-for 730d
     """
     held = _opened(model, store)
-    replaced = held.roll(minutes_for=_seconds(minutes_for), hours_for=_seconds(hours_for))
-    removed = held.remove_before(time.time() - _seconds(days_for)) if days_for is not None else 0
+    replaced = held.roll(minutes_for=seconds(minutes_for), hours_for=seconds(hours_for))
+    removed = held.remove_before(time.time() - seconds(days_for)) if days_for is not None else 0
     say(f"{held.url}: {replaced:,} objects merged, {removed:,} days deleted")
 
 
@@ -277,22 +278,12 @@ def _options(rules: str | None) -> MonitorFile:
     return MonitorFile() if rules is None else read_options(rules, MonitorFile)
 
 
-def _seconds(span: str) -> float:
-    from headrace.errors import InputError
-    from headrace.monitoring.options import seconds_of
-
-    try:
-        return seconds_of(span)
-    except ValueError as error:
-        raise InputError(str(error)) from None
-
-
 def _width(by: str | None, last: str) -> int:
     """Seconds of a point: what was asked, or what gives about a hundred points."""
     if by is not None:
-        return max(60, round(_seconds(by) / 60) * 60)
+        return max(60, round(seconds(by) / 60) * 60)
     steps = (60, 300, 900, 3600, 6 * 3600, 86_400)
-    return next((step for step in steps if _seconds(last) / step <= 120), steps[-1])
+    return next((step for step in steps if seconds(last) / step <= 120), steps[-1])
 
 
 def _moment(at: str | None) -> float:

@@ -13,6 +13,9 @@ from headrace.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from headrace.packaging.package import Package
+    from headrace.packaging.promotion import Evidence
+
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="A model of the registry.")]
 AliasFlag = Annotated[str, typer.Option("--alias", help="champion, challenger or a free word.")]
 WhyFlag = Annotated[str, typer.Option("--why", metavar="TEXT", help="Kept in the history of the alias.")]
@@ -56,13 +59,20 @@ def promote(
     force: Annotated[
         bool, typer.Option("--force", help="Promote whatever speaks against it; the history keeps that.")
     ] = False,
+    store: Annotated[
+        str | None,
+        typer.Option("--store", metavar="URL", help="A monitor store: refuse a version whose inputs moved."),
+    ] = None,
+    last: Annotated[str, typer.Option("--last", help="How far back in the store: 30m, 24h, 7d.")] = "24h",
     why: WhyFlag = "",
     registry: RegistryFlag = "registry",
     json: JsonFlag = False,
 ) -> None:
     """Make a version the champion, when it is better than the one there is on the same test rows.
 
-    Example: headrace models promote late@challenger
+    Its latency is measured, and with --store what it has answered so far must be like its training data.
+
+    Example: headrace models promote late@challenger --store monitor
     """
     from headrace.packaging.promotion import promote as move
     from headrace.packaging.registry import Registry
@@ -71,7 +81,12 @@ def promote(
     if not wanted:
         raise InputError("names no version", where=reference, mend=f"such as {name}@latest")
     held = Registry(registry)
-    moved = move(held, name, held.version(reference), alias=alias, force=force, why=why)
+    version = held.version(reference)
+
+    def examine(package: Package) -> Evidence:
+        return _examine(package, f"{name}@{version}", store, last)
+
+    moved = move(held, name, version, alias=alias, examine=examine, force=force, why=why)
     _tell(name, moved, json=json)
 
 
@@ -112,12 +127,47 @@ def prune(
         say(f"{name}: removed {', '.join(map(str, removed)) or 'nothing'}")
 
 
+def _examine(package: Package, version: str, store: str | None, last: str) -> Evidence:
+    """Time a version, and look at what it has answered."""
+    import time
+
+    from headrace.cli.watched import seconds
+    from headrace.errors import HeadraceError
+    from headrace.packaging.promotion import Evidence
+    from headrace.serving.latency import measure_latency
+
+    against, note = [], {}
+    if (
+        package.manifest.signature.features_function is None
+    ):  # with one it is scored in batch, and never served
+        try:
+            note["latency"] = measure_latency(package)
+        except HeadraceError as error:
+            against.append(f"its latency cannot be measured: {error.what}")
+    if store is not None:
+        from headrace.monitoring.recording import grid_of
+        from headrace.monitoring.store import MonitorStore
+        from headrace.monitoring.watching import moved_much
+
+        opened = MonitorStore(store, version.partition("@")[0])
+        rows, moved = moved_much(opened, grid_of(package), version, seconds(last), time.time())
+        note["drift"] = {"rows": rows, "moved": moved}
+        if moved:
+            named = ", ".join(f"{column} by {size:.2g}" for column, size in moved.items())
+            against.append(f"inputs or scores moved beyond the limit of 1 since its training: {named}")
+    return Evidence(tuple(against), note)
+
+
 def _tell(name: str, moved: Mapping[str, Any], *, json: bool) -> None:
     if json:
         print_json({"name": name, **moved})
         return
     before = "" if moved["before"] is None else f", before {name}@{moved['before']}"
     say(f"{moved['alias']} is {name}@{moved['version']}{before}")
+    if latency := moved["note"].get("latency"):
+        say(
+            f"one row takes {1000 * latency['p50']:.3g} ms (median of {latency['calls']}, {latency['runtime']})"
+        )
     for line in moved["note"].get("against", ()):
         say(f"forced although {line}")
 

@@ -53,6 +53,7 @@ def plan(
         f"memory of each worker: {size(document['memory_projected'])} projected, "
         f"{size(document['memory_budget'])} allowed"
     )
+    say(f"memory of the process that leads the run: {size(document['memory_leading'])} projected")
     if calibrate:
         say(
             "times are estimates from one chunk, read here in one thread; starting workers and scoring come on top"

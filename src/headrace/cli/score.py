@@ -30,6 +30,12 @@ def score(
     registry: Annotated[
         str, typer.Option("--registry", metavar="URL", help="Folder or URL of the registry.")
     ] = "registry",
+    features: Annotated[
+        str | None,
+        typer.Option(
+            "--features", metavar="MODULE:FUNCTION", help="The model's feature function, if you trust it."
+        ),
+    ] = None,
     columns: Annotated[
         str, typer.Option("--columns", metavar="A,B", help="Columns to keep beside the scores, such as keys.")
     ] = "",
@@ -71,6 +77,7 @@ def score(
             data,
             output,
             registry=registry,
+            features=features,
             columns=_words(columns),
             guard=GuardOptions(**policies),
             profiled=profile,

@@ -8,6 +8,7 @@ import typer
 
 from headrace.cli.output import say
 from headrace.cli.references import ModelArgument, RegistryFlag  # noqa: TC001 - typer reads annotations as it runs
+from headrace.cli.signing import TrustedFlag  # noqa: TC001 - typer reads annotations as it runs
 
 if TYPE_CHECKING:
     from headrace.cli.watched import Watching
@@ -61,6 +62,7 @@ def serve(
     log_values: Annotated[
         bool, typer.Option("--log-values", help="Log the values of the features too.")
     ] = False,
+    trusted_keys: TrustedFlag = None,
     tls_certificate: Annotated[
         str | None, typer.Option("--tls-certificate", metavar="FILE", help="PEM; with --tls-key.")
     ] = None,
@@ -88,6 +90,7 @@ def serve(
         reload_seconds=reload_seconds,
         log=log,
         log_values=log_values,
+        trusted_keys=trusted_keys,
         tls_certificate=tls_certificate,
         tls_key=tls_key,
     )

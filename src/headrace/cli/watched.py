@@ -104,6 +104,17 @@ def read_version(version: str, registry: str, folder: str | None = None) -> Pack
     return read_package(folder if folder is not None else Registry(registry).resolve(version))
 
 
+def seconds(span: str) -> float:
+    """Read a span of time as a flag gives it: 30m, 24h, 7d."""
+    from headrace.errors import InputError
+    from headrace.monitoring.options import seconds_of
+
+    try:
+        return seconds_of(span)
+    except ValueError as error:
+        raise InputError(str(error)) from None
+
+
 def name_of(model: str) -> tuple[str, str | None]:
     """Return the name of a model, and its folder when it is in no registry."""
     from pathlib import PurePosixPath

@@ -71,6 +71,11 @@ class ClusterFile(Workers):
         return max(SMALLEST_MEMORY, int(0.6 * psutil.virtual_memory().total) // self.worker_count)
 
     @property
+    def in_process(self) -> bool:
+        """Whether the workers are threads of the process that leads the run."""
+        return not self.processes
+
+    @property
     def process_count(self) -> int:
         """Processes that hold data: one when `processes` is false."""
         return self.worker_count if self.processes else 1

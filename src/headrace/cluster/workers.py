@@ -124,6 +124,11 @@ class Workers(Options):
         """Budget of one worker, in bytes."""
 
     @property
+    def in_process(self) -> bool:
+        """Whether the workers are threads of the process that leads the run."""
+        return False
+
+    @property
     def process_count(self) -> int:
         """Processes that hold data."""
         return self.worker_count

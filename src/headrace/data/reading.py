@@ -21,7 +21,7 @@ from headrace.data.storage import is_local, open_filesystem, storage_error
 from headrace.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     import pandas as pd
 
@@ -230,7 +230,7 @@ def _decode(file: pq.ParquetFile, piece: Piece, names: Sequence[str], count: Rea
         if piece.within is None:
             table = file.read_row_groups(groups, columns=present, use_threads=False)
         else:
-            table = _slice(file, groups, piece.within, present)
+            table = _slice(file, groups[0], piece.within, {name: spans[name] for name in present})
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
@@ -240,16 +240,48 @@ def _decode(file: pq.ParquetFile, piece: Piece, names: Sequence[str], count: Rea
     return table
 
 
-def _slice(file: pq.ParquetFile, groups: list[int], within: tuple[int, int], names: list[str]) -> pa.Table:
-    """Decode a row group in batches up to the end of a run of rows, and keep those of the run."""
+def _slice(file: pq.ParquetFile, group: int, within: tuple[int, int], spans: Mapping[str, slice]) -> pa.Table:
+    """Decode a row group up to the end of a run of rows, some columns at a time, and keep those of the run."""
+    if not spans:  # batches without columns forget their rows when sliced
+        return pa.table({"rows": pa.nulls(within[1] - within[0])}).select([])
+    parts = [
+        _run(file, group, within, names) for names in _at_once(file.metadata.row_group(group), within, spans)
+    ]
+    columns = {name: part[name] for part in parts for name in part.column_names}
+    return pa.table(columns)
+
+
+def _at_once(
+    group: pq.RowGroupMetaData, within: tuple[int, int], spans: Mapping[str, slice]
+) -> list[list[str]]:
+    """Part columns so that those of one part take no more in all rows than all columns take in the run.
+
+    While its batches are decoded, each column holds a page and its dictionary, which may be the whole of it.
+    """
+    sizes = {
+        name: sum(group.column(j).total_uncompressed_size for j in range(*span.indices(group.num_columns)))
+        for name, span in spans.items()
+    }
+    room = sum(sizes.values()) * (within[1] - within[0]) // group.num_rows
+    parts: list[list[str]] = []
+    held = 0
+    for name, size in sizes.items():
+        if not parts or held + size > room:
+            parts.append([])
+            held = 0
+        parts[-1].append(name)
+        held += size
+    return parts
+
+
+def _run(file: pq.ParquetFile, group: int, within: tuple[int, int], names: list[str]) -> pa.Table:
+    """Decode columns in batches up to the end of a run of rows, and keep those of the run."""
     first, end = within
-    if not names:  # batches without columns forget their rows when sliced
-        return pa.table({"rows": pa.nulls(end - first)}).select([])
     kept: list[pa.RecordBatch] = []
     start = 0
     # Batches divide the run about evenly: what is decoded beside the run is a small part of it.
     size = max(1, min(BATCH, -(-(end - first) // 4)))
-    for batch in file.iter_batches(size, row_groups=groups, columns=names, use_threads=False):
+    for batch in file.iter_batches(size, row_groups=[group], columns=names, use_threads=False):
         stop = start + batch.num_rows
         if stop > first:
             run = batch.slice(max(0, first - start), min(end, stop) - max(first, start))

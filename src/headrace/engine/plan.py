@@ -85,6 +85,8 @@ class Plan:
     """Bytes that each process may hold."""
     memory_projected: int
     """Bytes that each process is expected to hold at its peak."""
+    memory_leading: int = 0
+    """Bytes that the process which leads the run is expected to hold at its peak, workers included that are its threads."""
     notes: tuple[str, ...] = ()
     largest_at: str = ""
     """What takes most memory: a chunk, or the summaries of the columns."""
@@ -136,7 +138,11 @@ def make_plan(
     cache: int = 0,
     looked_back: Reads | None = None,
     learnt_again: int = 0,
-    models: int = 0,
+    found: int = 0,
+    fitted: int = 0,
+    loaded: int = 0,
+    led: int = 0,
+    in_process: bool = False,
 ) -> Plan:
     """Plan the passes of a run: one to look back where columns are made so, one to profile, one for each epoch, one to test.
 
@@ -170,8 +176,16 @@ def make_plan(
         What is read to know what came before each chunk.
     learnt_again : int, optional
         Bytes of what the preparation learns of a chunk in a pass of its own; 0 when it needs none.
-    models : int, optional
-        Bytes that language models take of a process, with what they compute with.
+    found : int, optional
+        Bytes of what the preparation finds in the pass of the profile, beside it.
+    fitted : int, optional
+        Bytes of what a fitted preparation holds by value.
+    loaded : int, optional
+        Bytes that language models take of a process, with what they compute with, and compiled loops.
+    led : int, optional
+        Bytes of what the process that leads the run holds.
+    in_process : bool, optional
+        Whether the workers are threads of that process.
     workers, threads : int
         Processes, and threads in each.
     memory_budget : int
@@ -191,8 +205,8 @@ def make_plan(
     width, groups = width or len(columns), parts * classes
     projected = project_memory(
         every, row_bytes=row_bytes, workers=workers, threads=threads, copies=copies,
-        columns=width, groups=groups, judged=judged, learnt_again=learnt_again,
-    ) + models  # fmt: skip
+        columns=width, groups=groups, judged=judged, learnt_again=learnt_again, found=found, fitted=fitted,
+    ) + loaded  # fmt: skip
     summaries = summary_memory(profiled, width, groups, workers=workers, threads=threads)
     largest = max(every, key=lambda each: each.largest)
     most = largest.largest_at
@@ -201,6 +215,9 @@ def make_plan(
     again = learnt_again * merged_at_once(trained, workers=workers, threads=threads)
     if again > max(summaries, projected // 4):
         most = f"most of it for products of tokens, {again / MIB:,.0f} MiB"
+    findings = found * (merged_at_once(profiled, workers=workers, threads=threads) + threads)
+    if findings > max(summaries, again, projected // 4):
+        most = f"most of it for what the preparation finds beside the profile, {findings / MIB:,.0f} MiB"
     cached = trained.rows * row_bytes if cache and len(epochs) > 1 else 0
     kept = [] if not cached else [_cache_note(cached, cache)]
     return Plan(
@@ -212,6 +229,7 @@ def make_plan(
         threads=threads,
         memory_budget=memory_budget,
         memory_projected=projected,
+        memory_leading=led + (projected if in_process else PROCESS_BYTES + ALLOCATOR_BYTES),
         notes=(*notes, *kept),
         largest_at=most,
         cached=cached,
@@ -241,26 +259,30 @@ def project_memory(
     groups: int = 2 * PARTS_OF_SPLIT,
     judged: int = VALIDATION_ROWS,
     learnt_again: int = 0,
+    found: int = 0,
+    fitted: int = 0,
 ) -> int:
     """Project the peak of one worker in bytes, as a sum that can be checked by eye.
 
     A process without data; what the allocator keeps; and the largest of three, each with the copies of a chunk at work for each thread: the
-    summaries of a profile (`summary_memory`), what a preparation learns in a pass of its own, or, in training, the prepared blocks that wait for their turn
+    summaries of a profile (`summary_memory`) with what a preparation finds beside it (of which a merge holds one more, before it
+    is cut to its bound), what a preparation learns in a pass of its own, or, in training, the prepared blocks that wait for their turn
     (at most twice as many as there are threads in all, or as many when folds prepare them in their own way, and they may
-    gather on one worker), once for each such fold, with the validation rows, once held and once put together.
+    gather on one worker), once for each such fold, with the validation rows, once held and once put together, and what each fitted preparation holds by value.
     """
     profiled, trained, tested = reads
     waiting = min(trained.chunks, look_ahead(copies) * workers * threads)
     blocks = max(waiting * trained.most_rows * copies, threads * tested.most_rows)
-    training = blocks * row_bytes + 2 * min(trained.rows, judged) * row_bytes
+    training = blocks * row_bytes + 2 * min(trained.rows, judged) * row_bytes + copies * fitted
     again = learnt_again * merged_at_once(trained, workers=workers, threads=threads)
     summaries = summary_memory(profiled, columns, groups, workers=workers, threads=threads)
+    findings = found * (merged_at_once(profiled, workers=workers, threads=threads) + threads)
     copied = threads * COPIES_OF_A_CHUNK
     return (
         PROCESS_BYTES
         + ALLOCATOR_BYTES
         + max(
-            copied * profiled.largest + summaries,
+            copied * profiled.largest + summaries + findings,
             copied * max(trained.largest, tested.largest) + max(training, again),
         )
     )

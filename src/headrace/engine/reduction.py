@@ -146,10 +146,11 @@ class Reduction:
     def run(self) -> Future[Any]:
         """Read, merge and commit until all chunks are in the tree; give its root."""
         while True:
+            # What waited for a commit makes room for leaves that it kept from being sent.
+            self._grow()
             self._send_leaves()
-            if self._saving is None:
-                self._grow()
-                self._begin_commit()
+            self._grow()
+            self._begin_commit()
             if self._saving is None and not self._reading and self._tree.chunks == self._total:
                 return self._tree.root()
             self._receive(self._arrivals.take())
@@ -168,11 +169,12 @@ class Reduction:
             self._unmerged.append(self._client.submit(itemgetter(0), leaf, pure=False))
 
     def _grow(self) -> None:
-        while self._unmerged:
+        while self._unmerged and self._saving is None:
             self._tree.add(self._unmerged.popleft())
 
     def _begin_commit(self) -> None:
-        if self._upto < self._tree.chunks < self._total and self._commits.due():
+        open_ = self._saving is None and self._upto < self._tree.chunks < self._total
+        if open_ and self._commits.due():
             self._saving = Saving(self._tree, self._commits)
             for dump in self._saving.dumps:
                 self._arrivals.add(dump)

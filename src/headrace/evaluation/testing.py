@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from headrace.accumulators.celllosses import CellLosses
 from headrace.engine.commits import Form
 from headrace.engine.order import TEST, row_keys
 from headrace.evaluation.assess import AssessmentState
+from headrace.evaluation.cells import losses_of
 from headrace.evaluation.testrows import HeldOutRows, raw_rows
 from headrace.training.candidates import capabilities
 from headrace.training.scoring import kind_of, outputs
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from headrace.engine.passes import Reader
     from headrace.engine.source import Source
     from headrace.evaluation.assess import Assessment
+    from headrace.evaluation.cells import Cells
     from headrace.evaluation.options import EvaluateOptions
     from headrace.training.blocks import BlockMaker
 
@@ -35,6 +38,8 @@ class Outcome:
     assessments: Mapping[str, Any]
     rows: HeldOutRows
     """Some of the test rows, with what the model said that is kept."""
+    losses: Mapping[str, CellLosses]
+    """Of the model that is kept, by column and cell."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,7 @@ class _Tester:
     kept: str
     task: str
     options: EvaluateOptions
+    cells: Mapping[str, Cells]
 
     def __call__(self, table: pa.Table, chunk: Chunk) -> Outcome:
         target = self.maker.target
@@ -55,10 +61,11 @@ class _Tester:
         }
         names = list(self.maker.recipes[0].features)
         held = HeldOutRows(self.task, raw=raw_rows(len(names)))
+        losses = {name: CellLosses.empty(len(cells.names)) for name, cells in self.cells.items()}
         parts = self.maker.splitter.parts(table, chunk)
         rows = np.flatnonzero((parts == TEST) & target.known(table))
         if len(rows) == 0:
-            return Outcome(states, held)
+            return Outcome(states, held, losses)
         taken = table.take(pa.array(rows))
         block = self.maker.block(taken, np.arange(len(rows)))
         keys = row_keys(chunk)[rows]
@@ -77,7 +84,12 @@ class _Tester:
                 if name == self.kept:
                     limit = self.options.threshold
                     held.update(keys, features, truth, said, block.weight, threshold=limit)
-        return Outcome(states, held)
+                    each = losses_of(said, truth, self.task)
+                    losses = {
+                        column: losses[column].update(cells.codes(taken.column(column)), each, block.weight)
+                        for column, cells in self.cells.items()
+                    }
+        return Outcome(states, held, losses)
 
 
 def assess(
@@ -89,6 +101,7 @@ def assess(
     *,
     task: str,
     kept: str,
+    cells: Mapping[str, Cells],
     name: str = "test",
 ) -> Outcome:
     """Assess fitted estimators on the test part in one pass.
@@ -109,6 +122,8 @@ def assess(
         classification, regression or clustering.
     kept : str
         The model whose scores of some rows are kept.
+    cells : mapping of str to Cells
+        By column, in which the losses of this model are added up.
     name : str, optional
         Of the pass.
 
@@ -117,15 +132,16 @@ def assess(
     Outcome
         With an `Assessment` of each model.
     """
-    tester = _Tester(maker, models, kept, task, options)
+    tester = _Tester(maker, models, kept, task, options, cells)
     found = reader.reduce(source, tester, _merge, name=name, form=FORM)
     assessments: dict[str, Assessment] = {name: state.result() for name, state in found.assessments.items()}
-    return Outcome(assessments, found.rows)
+    return Outcome(assessments, found.rows, found.losses)
 
 
 def _merge(left: Outcome, right: Outcome) -> Outcome:
     states = {name: state.merge(right.assessments[name]) for name, state in left.assessments.items()}
-    return Outcome(states, left.rows.merge(right.rows))
+    losses = {column: held.merge(right.losses[column]) for column, held in left.losses.items()}
+    return Outcome(states, left.rows.merge(right.rows), losses)
 
 
 def dump_states(found: Outcome) -> list[bytes]:
@@ -133,6 +149,7 @@ def dump_states(found: Outcome) -> list[bytes]:
     document = {
         "assessments": {name: state.state() for name, state in found.assessments.items()},
         "rows": found.rows.state(),
+        "losses": {column: held.state() for column, held in found.losses.items()},
     }
     return [zlib.compress(json.dumps(document, allow_nan=False, separators=(",", ":")).encode(), 1)]
 
@@ -142,7 +159,8 @@ def load_states(pieces: list[bytes]) -> Outcome:
     (piece,) = pieces
     document = json.loads(zlib.decompress(piece))
     states = {name: AssessmentState.from_state(state) for name, state in document["assessments"].items()}
-    return Outcome(states, HeldOutRows.from_state(document["rows"]))
+    losses = {column: CellLosses.from_state(state) for column, state in document["losses"].items()}
+    return Outcome(states, HeldOutRows.from_state(document["rows"]), losses)
 
 
 FORM = Form(dump_states, load_states)

@@ -7,19 +7,23 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from headrace.accumulators.encoding import decode_array, encode_array
 from headrace.accumulators.rowsample import RowSample
+from headrace.data.schemas import is_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SCORED_ROWS = 50_000
 """Most rows of which label, score and weight are kept."""
-RAW_ROWS = 500
+RAW_ROWS = 5_000
 """Most rows of which the columns are kept as they came."""
 RAW_CELLS = 1_000_000
 """Most values of these rows: of very many columns fewer rows are kept, for each chunk has its own until they are merged."""
+RAW_BYTES = 8 << 20
+"""Most bytes of their strings, but for the last of them: of long texts fewer rows are kept."""
 
 
 def raw_rows(columns: int) -> int:
@@ -28,13 +32,16 @@ def raw_rows(columns: int) -> int:
     Examples
     --------
     >>> raw_rows(20), raw_rows(10_000)
-    (500, 100)
+    (5000, 100)
     """
     return min(RAW_ROWS, max(1, RAW_CELLS // max(1, columns)))
 
 
 class RawRows:
-    """The `size` rows of Arrow tables with the smallest keys (bottom-k sampling without replacement).
+    """The rows of Arrow tables with the smallest keys (bottom-k sampling without replacement).
+
+    Held are the first `size` of them, and of these only as many as begin within `RAW_BYTES` of strings: whether a row is held by
+    the whole follows from the rows with smaller keys, and so it was held by every part.
 
     Parameters
     ----------
@@ -67,7 +74,7 @@ class RawRows:
         if len(keys) == 0:
             return
         picked = np.argsort(keys, kind="stable")[: self.size]
-        self._take(keys[picked], _plain(table.take(pa.array(picked))))
+        self._take(keys[picked], _bounded(_plain(table.take(pa.array(picked)))))
 
     def merge(self, other: Self) -> Self:
         """Return the sample of both sets of rows."""
@@ -80,6 +87,10 @@ class RawRows:
     def result(self) -> pa.Table | None:
         """Return `table`."""
         return self.table
+
+    def first(self, rows: int) -> pa.Table | None:
+        """Return fewer of the rows, which are a sample as well."""
+        return None if self.table is None else self.table.slice(0, rows)
 
     def state(self) -> dict[str, Any]:
         """Everything held, as a JSON document; the rows as base64 of an Arrow stream."""
@@ -101,13 +112,14 @@ class RawRows:
         return read
 
     def _take(self, keys: NDArray[np.uint64], table: pa.Table) -> None:
+        keys = keys[: table.num_rows]
         if self.table is None:
             self.keys, self.table = keys, table
             return
         both = np.concatenate([self.keys, keys])
         kept = np.argsort(both, kind="stable")[: self.size]
-        self.keys = both[kept]
-        self.table = pa.concat_tables([self.table, table]).take(pa.array(kept)).combine_chunks()
+        self.table = _bounded(pa.concat_tables([self.table, table]).take(pa.array(kept)).combine_chunks())
+        self.keys = both[kept[: self.table.num_rows]]
 
 
 class HeldOutRows:
@@ -205,6 +217,20 @@ class HeldOutRows:
         read.scores = RowSample.from_state(state["scores"])
         read.raw = RawRows.from_state(state["raw"])
         return read
+
+
+def _bounded(table: pa.Table) -> pa.Table:
+    """Cut a table after the row that passes `RAW_BYTES` of strings."""
+    lengths = [
+        np.asarray(pc.binary_length(column).fill_null(0), np.int64)
+        for column in table.columns
+        if is_text(column.type)
+    ]
+    if not lengths:
+        return table
+    total = np.cumsum(np.sum(lengths, axis=0))
+    rows = int(np.searchsorted(total, RAW_BYTES)) + 1
+    return table if rows >= table.num_rows else table.slice(0, rows).combine_chunks()
 
 
 def _plain(table: pa.Table) -> pa.Table:

@@ -155,12 +155,15 @@ class Grid:
         regression one by the name of the target.
     task : str
     classes : tuple of scalars
+    threshold : float or None
+        From which probability on the second of two classes is predicted; None for the most probable.
     """
 
     inputs: dict[str, ColumnGrid]
     scores: dict[str, ColumnGrid]
     task: str
     classes: tuple[Any, ...] = ()
+    threshold: float | None = None
 
     @classmethod
     def of(cls, profile: Profile, signature: Signature, metrics: Mapping[str, Any] | None = None) -> Self:
@@ -182,7 +185,8 @@ class Grid:
                 continue
             make = ColumnGrid.of_numbers if column.kind in {"numeric", "datetime"} else ColumnGrid.of_values
             inputs[column.name] = make(column.name, held, column.kind)
-        return cls(inputs, _scores(profile, signature, metrics or {}), signature.task, signature.classes)
+        scores = _scores(profile, signature, metrics or {})
+        return cls(inputs, scores, signature.task, signature.classes, signature.threshold)
 
     @cached_property
     def digest(self) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from headrace.accumulators.metrics import Estimate
+from headrace.packaging.signature import decided
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,6 +79,9 @@ class Outcomes:
         labels: Sequence[Any],
         classes: Sequence[Any],
         champion: NDArray[Any] | None = None,
+        *,
+        threshold: float | None = None,
+        champion_threshold: float | None = None,
     ) -> Self:
         """Hold predictions against labels.
 
@@ -91,6 +95,8 @@ class Outcomes:
             Empty for a regression.
         champion : ndarray, optional
             What the champion said of the same rows, shaped like `outputs`.
+        threshold, champion_threshold : float, optional
+            From which probability on the second of two classes is predicted; by default the most probable is.
         """
         places = {str(label): place for place, label in enumerate(classes)}
         if classes:
@@ -102,10 +108,10 @@ class Outcomes:
             return cls()
         truth = np.array([value for value in found if value is not None])
         said = np.asarray(outputs)[known]
-        losses = row_losses(said, truth)
+        losses = row_losses(said, truth, threshold)
         pairs = {}
         if champion is not None and champion.shape == np.asarray(outputs).shape:
-            other = row_losses(champion[known], truth)
+            other = row_losses(champion[known], truth, champion_threshold)
             pairs = {name: Sums.of(values - other[name]) for name, values in losses.items()}
         ranks = np.zeros((2, BINS), dtype=np.int64)
         if said.ndim == 2 and said.shape[1] == 2:
@@ -254,7 +260,9 @@ class Traffic:
         return cls(**{**state, "latencies": cells})
 
 
-def row_losses(said: NDArray[Any], truth: NDArray[Any]) -> dict[str, NDArray[np.float64]]:
+def row_losses(
+    said: NDArray[Any], truth: NDArray[Any], threshold: float | None = None
+) -> dict[str, NDArray[np.float64]]:
     """Return the losses of each row.
 
     Parameters
@@ -263,6 +271,8 @@ def row_losses(said: NDArray[Any], truth: NDArray[Any]) -> dict[str, NDArray[np.
         Probabilities, shape (rows, classes), or predictions, shape (rows,).
     truth : ndarray, shape (rows,)
         Place of the class, or the number.
+    threshold : float, optional
+        See `headrace.packaging.signature.decided`.
     """
     if said.ndim == 1:
         gap = said.astype(np.float64) - truth.astype(np.float64)
@@ -274,7 +284,7 @@ def row_losses(said: NDArray[Any], truth: NDArray[Any]) -> dict[str, NDArray[np.
     squares = np.square(said - hot)
     eps = np.finfo(np.float64).eps
     return {
-        "error": (said.argmax(axis=1) != truth).astype(np.float64),
+        "error": (decided(said, threshold) != truth).astype(np.float64),
         "log_loss": -np.log(np.clip(right, eps, 1.0)),
         "brier": squares[:, 1] if said.shape[1] == 2 else squares.sum(axis=1),
     }

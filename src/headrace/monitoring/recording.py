@@ -61,8 +61,8 @@ class _Known:
     champion: NDArray[Any] | None
 
 
-_Key = tuple[int, str, str, bool]
-"""Minute, version, arm, and whether the champion said something comparable of the same rows."""
+_Key = tuple[int, str, str, str]
+"""Minute, version, arm, and the version of a champion that said something comparable of the same rows, or ""."""
 
 
 def grid_of(package: Package) -> Grid:
@@ -281,23 +281,32 @@ class Recorder:
             grid = self._grids.get(each.version)
             if grid is None or len(event.labels) != len(each.outputs):
                 continue
+            key = (floor(event.at, MINUTE), each.version, each.arm)
             other = self._grids.get(champion.version) if champion and champion is not each else None
-            paired = other is not None and other.classes == grid.classes
-            key = (floor(event.at, MINUTE), each.version, each.arm, paired)
-            found.append(
-                (key, _Known(each.outputs, event.labels, champion.outputs if champion and paired else None))
-            )
+            if champion is not None and other is not None and other.classes == grid.classes:
+                beside = _Known(each.outputs, event.labels, champion.outputs)
+                found.append(((*key, champion.version), beside))
+            else:
+                found.append(((*key, ""), _Known(each.outputs, event.labels, None)))
         return found
 
     def _judge(self, key: _Key, known: Sequence[_Known]) -> None:
         """Hold the labels of one minute, version and arm against what was said."""
-        start, version, arm, paired = key
+        start, version, arm, beside = key
         labels = [label for each in known for label in each.labels]
         outputs = np.concatenate([each.outputs for each in known])
         champion = (
-            np.concatenate([each.champion for each in known if each.champion is not None]) if paired else None
+            np.concatenate([each.champion for each in known if each.champion is not None]) if beside else None
         )
-        outcomes = Outcomes.of(outputs, labels, self._grids[version].classes, champion)
+        grid = self._grids[version]
+        outcomes = Outcomes.of(
+            outputs,
+            labels,
+            grid.classes,
+            champion,
+            threshold=grid.threshold,
+            champion_threshold=self._grids[beside].threshold if beside else None,
+        )
         self._add(start, version, arm, outcomes=outcomes)
 
 

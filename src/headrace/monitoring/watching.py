@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from headrace.data import storage
 from headrace.errors import HeadraceError, StorageError
 from headrace.monitoring.alerts import Alert, advance
+from headrace.monitoring.drift import FALSE_ALARMS
 from headrace.monitoring.measures import Measures, measure
 from headrace.monitoring.options import AlertmanagerSink, MonitorFile, seconds_of
 from headrace.monitoring.sinks import send
@@ -91,6 +92,33 @@ def measure_last(
     """Measure the last `seconds` as one window for each version and arm."""
     windows = whole(store.read(now - seconds, now))
     return [measure(window, grids, false_alarms=false_alarms) for window in windows]
+
+
+def moved_much(
+    store: MonitorStore, grid: Grid, version: str, seconds: float, now: float
+) -> tuple[int, dict[str, float]]:
+    """Say what of a version has moved much since its training, in the last `seconds`.
+
+    Returns
+    -------
+    rows : int
+        On which it rests.
+    moved : dict of str to float
+        Inputs, and scores as ``score: class``, with their drift, of which 1 is the limit; the largest first.
+    """
+    found = [
+        each
+        for each in measure_last(store, {grid.digest: grid}, seconds, now, false_alarms=FALSE_ALARMS)
+        if each.window.version == version
+    ]
+    moved: dict[str, float] = {}
+    for each in found:
+        named = {**each.inputs, **{f"score: {name}": drift for name, drift in each.scores.items()}}
+        for name, drift in named.items():
+            if drift.state == "much":
+                moved[name] = max(drift.size, moved.get(name, 0.0))
+    worst = sorted(moved.items(), key=lambda item: (-item[1], item[0]))
+    return sum(each.window.rows for each in found), dict(worst)
 
 
 def look(

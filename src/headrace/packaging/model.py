@@ -13,6 +13,8 @@ from headrace.errors import InputError
 from headrace.packaging.inputs import to_arrow_frame, to_frame, to_table, whole_table
 from headrace.packaging.package import MANIFEST, read_package
 from headrace.packaging.registry import Registry
+from headrace.packaging.signing import require_signature
+from headrace.packaging.trust import require_function
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +35,13 @@ class Model:
     ----------
     package : Package
         As `read_package` gives it, hashes checked.
+    features : str, optional
+        The feature function that is trusted, ``module:function``, when the model was trained with one.
+
+    Raises
+    ------
+    PackageError
+        When the package holds types that are not trusted, or names a feature function other than `features`.
 
     Attributes
     ----------
@@ -44,9 +53,10 @@ class Model:
         The fitted model itself.
     """
 
-    def __init__(self, package: Package) -> None:
+    def __init__(self, package: Package, *, features: str | None = None) -> None:
         self.url = package.url
         self.manifest: Manifest = package.manifest
+        require_function(self.signature.features_function, features, where=self.url)
         self.pipeline = package.model()
         self._labels = _labels(self.pipeline, self.signature)
 
@@ -143,7 +153,7 @@ class Model:
         return f"<table><caption>headrace model</caption>{cells}</table>"
 
 
-def load(reference: str | Path, registry: str | Path = "registry") -> Model:
+def load(reference: str | Path, registry: str | Path = "registry", *, features: str | None = None) -> Model:
     """Load a model by name from a registry, or from the folder of a package.
 
     Parameters
@@ -153,6 +163,9 @@ def load(reference: str | Path, registry: str | Path = "registry") -> Model:
         package such as ``runs/1/model``.
     registry : str or path
         Folder or URL of the registry.
+    features : str, optional
+        The feature function of the model, ``module:function``, if it has one: no package can make this call code that
+        you have not named.
 
     Returns
     -------
@@ -164,12 +177,16 @@ def load(reference: str | Path, registry: str | Path = "registry") -> Model:
     InputError
         When there is no such model.
     PackageError
-        When the package is damaged or holds types that are not trusted; nothing is then loaded.
+        When the package is damaged, holds types or names a function that are not trusted, or is signed by none of the
+        keys that the variable ``HEADRACE_TRUSTED_KEYS`` names; nothing is then loaded.
     """
     text = str(reference)
     if "/" in text or storage.exists(storage.join(text, MANIFEST)):
-        return Model(read_package(text))
-    return Model(read_package(Registry(registry).resolve(text)))
+        package = read_package(text)
+    else:
+        package = read_package(Registry(registry).resolve(text))
+    require_signature(package)
+    return Model(package, features=features)
 
 
 def _labels(pipeline: Any, signature: Signature) -> np.ndarray[Any, Any] | None:

@@ -25,7 +25,10 @@ MANIFEST = "manifest.json"
 PIPELINE = "pipeline.skops"
 PROFILE = "profile.json"
 CARD = "card.md"
+SIGNATURE = "manifest.sig"  # of the manifest, and so in no hash of it
 VERSION = "version.json"  # the registry's own note; it holds the manifest's hash instead of being in it
+_BESIDE = {MANIFEST, SIGNATURE, VERSION}
+"""What is in a package and not in its manifest."""
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -105,7 +108,7 @@ class Manifest:
                 )
             files = {name: FileHash(**held) for name, held in document["files"].items()}
             for name in files:
-                if not _FILE_NAME.fullmatch(name) or name in {MANIFEST, VERSION}:
+                if not _FILE_NAME.fullmatch(name) or name in _BESIDE:
                     raise PackageError(f"names a file {name!r} that cannot be in a package", where=where)
             return cls(
                 created=document["created"],
@@ -132,7 +135,7 @@ class Package:
     manifest : Manifest
         What it holds.
     contents : dict of str to bytes
-        Its files and the manifest, the very bytes that were checked.
+        Its files, the manifest and its signature if there is one: the very bytes that were checked.
     """
 
     url: str
@@ -260,7 +263,7 @@ def read_package(url: str | Path) -> Package:
     manifest = read_manifest(url, contents[MANIFEST])
     if VERSION in contents:
         _check_note(storage.join(url, VERSION), contents[VERSION], contents[MANIFEST])
-    for name in sorted(set(contents) - set(manifest.files) - {MANIFEST, VERSION}):
+    for name in sorted(set(contents) - set(manifest.files) - _BESIDE):
         raise _damaged(url, name, "is not in the manifest of the package")
     for name, held in manifest.files.items():
         if name not in contents:

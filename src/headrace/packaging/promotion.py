@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from headrace.data.storage import join, read_bytes, read_json, remove_tree, write_bytes
@@ -11,10 +12,21 @@ from headrace.packaging.package import MANIFEST, VERSION, read_package
 from headrace.packaging.registry import CHAMPION
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
+    from headrace.packaging.package import Package
     from headrace.packaging.paired import Paired
     from headrace.packaging.registry import Registry
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known of a version beside its package: how fast it answers, and whether its inputs have moved."""
+
+    against: tuple[str, ...] = ()
+    """What speaks against it."""
+    note: Mapping[str, Any] = field(default_factory=dict)
+    """What was measured, for the history."""
 
 
 def objections(
@@ -95,7 +107,14 @@ def removable(versions: Sequence[int], aliased: Collection[int], keep: int) -> l
 
 
 def promote(
-    registry: Registry, name: str, version: int, *, alias: str = CHAMPION, force: bool = False, why: str = ""
+    registry: Registry,
+    name: str,
+    version: int,
+    *,
+    alias: str = CHAMPION,
+    examine: Callable[[Package], Evidence] | None = None,
+    force: bool = False,
+    why: str = "",
 ) -> dict[str, Any]:
     """Let an alias stand for a version when nothing speaks against it.
 
@@ -112,6 +131,8 @@ def promote(
         The version, whose hashes are checked.
     alias : str, optional
         What it becomes.
+    examine : callable, optional
+        Gathers evidence about what shall become champion, beyond its package.
     force : bool, optional
         Promote all the same; what spoke against it is kept in the history.
     why : str, optional
@@ -139,7 +160,8 @@ def promote(
     if alias == CHAMPION and before is not None:
         paired, unpaired = pair_of(read_package(registry.resolve(f"{name}@{before}")), package)
     status = str(read_json(join(package.url, VERSION))["status"])
-    against = objections(status, package.manifest.gates, paired, unpaired)
+    evidence = examine(package) if examine is not None and alias == CHAMPION else Evidence()
+    against = (*objections(status, package.manifest.gates, paired, unpaired), *evidence.against)
     if against and not force:
         raise RefusedError(
             "; ".join(against),
@@ -152,6 +174,7 @@ def promote(
         "against": list(against),
         "why": why,
         "paired": None if paired is None else paired.to_dict(),
+        **evidence.note,
     }
     registry.set_alias(name, alias, version, expected=before, note=note)
     return {"alias": alias, "before": before, "version": version, "note": note}

@@ -141,9 +141,14 @@ class Signature:
 
     def codes(self, probabilities: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """Say which class is predicted from probabilities of shape (rows, classes), as places in `classes`."""
-        if self.threshold is None:
-            return np.asarray(probabilities.argmax(axis=1))
-        return (probabilities[:, 1] >= self.threshold).astype(np.int64)
+        return decided(probabilities, self.threshold)
+
+
+def decided(probabilities: np.ndarray[Any, Any], threshold: float | None) -> np.ndarray[Any, Any]:
+    """Decide for a class, by its place: of two the second from `threshold` on, without one the most probable."""
+    if threshold is None:
+        return np.asarray(probabilities.argmax(axis=1))
+    return (probabilities[:, 1] >= threshold).astype(np.int64)
 
 
 def plain(value: Any) -> Any:

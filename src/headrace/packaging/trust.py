@@ -26,6 +26,7 @@ TRUSTED = {
     "numpy.dtype": "the type of an encoder's output: read with allow_pickle=False",
     "sklearn.calibration._CalibratedClassifier": "calibrated probabilities: an estimator and its curve",
     "sklearn.calibration._SigmoidCalibration": "the logistic curve of a calibration: two numbers",
+    "sklearn.utils._bunch.Bunch": "members of an ensemble by name: a dictionary",
     "xgboost.core.Booster": "boosted trees: bytes that XGBoost's own reader takes, without pickle",
     "xgboost.sklearn.XGBClassifier": "boosted trees: parameters and a Booster",
     "xgboost.sklearn.XGBRegressor": "boosted trees: parameters and a Booster",
@@ -98,6 +99,25 @@ def load_pipeline(data: bytes, *, where: str) -> Any:
         return skops.io.loads(data, trusted=list(TRUSTED))
     except Exception as error:
         raise PackageError(f"cannot be loaded: {type(error).__name__}: {error}", where=where) from error
+
+
+def require_function(named: str | None, trusted: str | None, *, where: str) -> None:
+    """Hold the feature function that a package names against the one that its reader trusts.
+
+    Whatever is imported by a name that the package chose is code that the package chose: ``subprocess:call`` on a frame
+    would run a program that the names of its columns spell.
+
+    Raises
+    ------
+    PackageError
+        When the package names one, and the reader has not named the same.
+    """
+    if named is not None and named != trusted:
+        raise PackageError(
+            f"calls the function {named!r} of your machine before it predicts",
+            where=where,
+            mend=f"if you trust that code, name it: hr.load(..., features={named!r}), or headrace score --features {named}",
+        )
 
 
 def needed_trust(data: bytes) -> list[str]:

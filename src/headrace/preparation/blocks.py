@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Mask = NDArray[np.bool_]
+
+RowNumbers: TypeAlias = "slice | NDArray[np.int64]"
+"""Rows of a table, one behind the other or any."""
 
 
 @dataclass
@@ -41,8 +44,8 @@ class Slot(ABC):
         """Make room for blocks of at most so many rows."""
 
     @abstractmethod
-    def write(self, start: int, stop: int, block: Block) -> None:
-        """Write rows from `start` to `stop` of the table into a block of that many rows.
+    def write(self, rows: RowNumbers, block: Block) -> None:
+        """Write these rows of the table into a block of that many rows.
 
         Raises
         ------
@@ -56,6 +59,14 @@ class Block(ABC):
 
     traded: ClassVar[float]
     """What is written of a missing number that has an indicator."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Count the rows."""
+
+    @abstractmethod
+    def column(self, slot: Slot) -> tuple[NDArray[Any], int]:
+        """Return a matrix and its column in which the (first) feature of a slot is written."""
 
     @abstractmethod
     def put(self, slot: Slot, values: NDArray[Any], place: int = 0) -> None:
@@ -84,6 +95,14 @@ class Dense(Block):
 
     values: NDArray[Any]
     traded: ClassVar[float] = 0.0
+
+    def __len__(self) -> int:
+        """Count the rows."""
+        return len(self.values)
+
+    def column(self, slot: Slot) -> tuple[NDArray[Any], int]:
+        """Return where the feature of a slot is written."""
+        return self.values, slot.feature
 
     def put(self, slot: Slot, values: NDArray[Any], place: int = 0) -> None:
         """Write the feature of a slot."""
@@ -115,6 +134,14 @@ class Sparse(Block):
     data: NDArray[Any]
     indices: NDArray[Any]
     traded: ClassVar[float] = 1.0
+
+    def __len__(self) -> int:
+        """Count the rows."""
+        return len(self.data)
+
+    def column(self, slot: Slot) -> tuple[NDArray[Any], int]:
+        """Return where the feature of a slot is written."""
+        return self.data, slot.position
 
     def put(self, slot: Slot, values: NDArray[Any], place: int = 0) -> None:
         """Write the feature of a slot."""

@@ -5,29 +5,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+import pyarrow as pa
 
 from headrace.preparation.blocks import Dense, Sparse
-from headrace.preparation.columns import writers
 from headrace.preparation.general import GeneralSlot
+from headrace.preparation.native import compiled_loops
+from headrace.preparation.regular import regular_csr, take_rows
 from headrace.preparation.rules import kept_rows
+from headrace.preparation.writers import writers
+from headrace.preparation.writing import Writing
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from numpy.typing import DTypeLike, NDArray
     from scipy.sparse import csr_matrix
 
-    from headrace.preparation.blocks import Slot
     from headrace.preparation.crossfit import RowHashes
     from headrace.preparation.fitted import Preparation
+    from headrace.preparation.layout import Layout
 
     Matrix: TypeAlias = NDArray[Any] | csr_matrix
-
-BLOCK = 8192
-"""Rows written at a time: the entries of so many rows stay in the second-level cache while columns are written across them."""
-
-_ENTRIES = 1 << 18
-"""Entries of a block, when it has not the least number of rows: the room of 10,000 numbers takes 20 MB."""
-_LEAST = 256
 
 
 class CompiledPreparation:
@@ -39,6 +35,8 @@ class CompiledPreparation:
     Parameters
     ----------
     p : Preparation
+    native : bool
+        Whether rows are written by compiled loops, where numba is installed: the same numbers.
 
     Attributes
     ----------
@@ -50,8 +48,9 @@ class CompiledPreparation:
         Entries that each CSR row stores.
     """
 
-    def __init__(self, p: Preparation) -> None:
+    def __init__(self, p: Preparation, *, native: bool = False) -> None:
         self._preparation = p
+        self._native = native
         self.width = p.layout.width
         self.sparse = p.layout.sparse
         self.nnz_per_row = p.layout.nnz_per_row
@@ -63,6 +62,11 @@ class CompiledPreparation:
         """Columns that are read."""
         return self._preparation.features_in
 
+    @property
+    def layout(self) -> Layout:
+        """Its features in order."""
+        return self._preparation.layout
+
     def features_of(self, column: str) -> tuple[int, ...]:
         """Places of the features that are made of one column and of no other."""
         return self._preparation.layout.features_of(column)
@@ -73,7 +77,13 @@ class CompiledPreparation:
         return kept_rows(rules, table) if rules else None
 
     def transform(
-        self, table: pa.Table, dtype: DTypeLike = np.float32, *, training: RowHashes | None = None
+        self,
+        table: pa.Table,
+        dtype: DTypeLike = np.float32,
+        *,
+        rows: NDArray[np.int64] | None = None,
+        order: NDArray[np.int64] | None = None,
+        training: RowHashes | None = None,
     ) -> Matrix:
         """Prepare rows.
 
@@ -84,6 +94,10 @@ class CompiledPreparation:
             ``dictionary<int32>``, whose values are looked up once for each distinct one.
         dtype : dtype
             float32 or float64.
+        rows : ndarray of int, optional
+            Which rows of the table, in ascending order; by default all.
+        order : ndarray of int, optional
+            A permutation of these: the row that comes first, and so on; by default as in the table.
         training : RowHashes, optional
             Of rows that are trained on: each is encoded by the targets of the other folds alone.
 
@@ -97,54 +111,50 @@ class CompiledPreparation:
         DataError
             When a column is missing, of another kind, or holds infinities, which scikit-learn refuses as well.
         """
-        slots = writers(self._preparation.layout, table)
+        loops = compiled_loops() if self._native else None
+        # Compiled loops read any rows and put them in their places; numpy is faster on what lies in order.
+        straight = loops is not None and self._general is None
+        if rows is not None and not straight:
+            table, rows = table.take(pa.array(rows)), None
+        slots = writers(self._preparation.layout, table, loops)
+        work = Writing(slots, table.num_rows, rows, order if straight else None, loops)
         # Sums of squares overflow in the look for infinities, and 1e39 in float32: as numbers, not as warnings.
         with np.errstate(over="ignore", invalid="ignore"):
             transform = self._transform_sparse if self.sparse else self._transform_dense
-            matrix = transform(slots, table.num_rows, np.dtype(dtype))
-        if self._general is None:
-            return matrix
-        # A division by 0 in a derived column is a missing value.
-        with np.errstate(all="ignore"):
-            return self._general.complete(matrix, table, dtype, training)
+            matrix = transform(work, np.dtype(dtype))
+        if self._general is not None:
+            # A division by 0 in a derived column is a missing value.
+            with np.errstate(all="ignore"):
+                matrix = self._general.complete(matrix, table, dtype, training)
+        return matrix if order is None or straight else take_rows(matrix, order)
 
-    def _prepare(self, slots: list[Slot], rows: int) -> int:
-        """Make room in slots for a block, and return its rows: fewer when they are wide."""
-        entries = sum(len(slot.features) for slot in slots)
-        step = max(1, min(rows, BLOCK, max(_LEAST, _ENTRIES // max(1, entries))))
-        for slot in slots:
-            slot.prepare(step)
-        return step
+    def _transform_dense(self, work: Writing, dtype: np.dtype[Any]) -> NDArray[Any]:
+        dense = np.empty((work.count, self.width), dtype=dtype)
 
-    def _transform_dense(self, slots: list[Slot], rows: int, dtype: np.dtype[Any]) -> NDArray[Any]:
-        dense = np.zeros((rows, self.width), dtype=dtype)
-        step = self._prepare(slots, rows)
-        for start in range(0, rows, step):
-            block = Dense(dense[start : start + step])
-            for slot in slots:
-                slot.write(start, start + len(block.values), block)
+        def empty(values: NDArray[Any]) -> Dense:
+            values[:] = 0
+            return Dense(values)
+
+        work.fill((dense,), empty)
         return dense
 
-    def _transform_sparse(self, slots: list[Slot], rows: int, dtype: np.dtype[Any]) -> csr_matrix:
+    def _transform_sparse(self, work: Writing, dtype: np.dtype[Any]) -> csr_matrix:
         from scipy.sparse import csr_matrix
 
-        entries = self.nnz_per_row
+        rows, entries = work.count, self.nnz_per_row
         if not entries:
             return csr_matrix((rows, self.width), dtype=dtype)
         index_type = np.dtype(np.int32 if rows * entries < 2**31 else np.int64)
         data = np.empty((rows, entries), dtype=dtype)
         indices = np.empty((rows, entries), dtype=index_type)
-        step = self._prepare(slots, rows)
-        features = np.array([feature for slot in slots for feature in slot.features], dtype=index_type)
-        features = np.tile(features, (step, 1))
-        for start in range(0, rows, step):
-            block = Sparse(data[start : start + step], indices[start : start + step])
-            block.indices[:] = features[: len(block.indices)]
-            for slot in slots:
-                slot.write(start, start + len(block.indices), block)
-        indptr = np.arange(0, (rows + 1) * entries, entries, dtype=index_type)
-        shape = (rows, self.width)
-        matrix = csr_matrix((data.reshape(-1), indices.reshape(-1), indptr), shape=shape, copy=False)
+        features = np.array([feature for slot in work.slots for feature in slot.features], dtype=index_type)
+
+        def empty(data: NDArray[Any], indices: NDArray[Any]) -> Sparse:
+            indices[:] = features
+            return Sparse(data, indices)
+
+        work.fill((data, indices), empty)
+        matrix = regular_csr(data, indices, self.width)
         matrix.has_sorted_indices = True
         matrix.has_canonical_format = True
         return matrix

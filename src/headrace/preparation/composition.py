@@ -52,8 +52,8 @@ def compose(
         if name in going:
             dropped.append(Dropped(name, columns[name].kind, going[name], asked=True))
         elif name not in regressed:
-            counted = found.get(counted_name(name))
             how = encoding_of(options, name, columns[name].kind)
+            counted = None if how is None else found.get(counted_name(name, how))
             if (
                 counted is None
                 and how is not None

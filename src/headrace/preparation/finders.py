@@ -14,7 +14,7 @@ from headrace.accumulators.grouped import GroupedSums
 from headrace.accumulators.rowsample import RowSample
 from headrace.engine.order import row_keys
 from headrace.preparation.crossfit import RowHashes
-from headrace.preparation.encodings import NO_TOKEN
+from headrace.preparation.encodings import NO_TOKEN, held_tokens
 from headrace.preparation.general import frame_of
 from headrace.preparation.parted import PartedGram, PartedProfile, PartedSample, PartedSums, SampledRows
 from headrace.preparation.plans import MISSING_WORD
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from headrace.data.dataset import Chunk
     from headrace.engine.splits import Splitter
+    from headrace.preparation.options import CategoricalOptions
     from headrace.preparation.recipes import RecipePlan
 
 DERIVED = "prepare.derived"
@@ -44,9 +45,15 @@ _NEVER = {"validation", "test"}
 """Parts from which nothing is learnt."""
 
 
-def counted_name(column: str) -> str:
-    """Name of the counts of a column among what a survey finds."""
-    return f"prepare.counts.{column}"
+def counted_name(column: str, how: CategoricalOptions) -> str:
+    """Name of the counts of a column among what a survey finds: the same for encodings that need the same counts."""
+    if how.encode in {"tfidf", "bag_of_words"}:
+        low, high = how.ngrams
+        what = f"{held_tokens(how, column)} tokens {low}-{high}{' lowercase' if how.lowercase else ''}"
+    else:
+        by = f" in {how.folds} folds" if how.encode == "target" else ""
+        what = f"{how.max_values} values{by}"
+    return f"prepare.counts.{column}.{what}"
 
 
 def _training(splitter: Splitter, table: pa.Table, chunk: Chunk) -> Iterator[tuple[str, NDArray[np.int64]]]:
@@ -160,17 +167,14 @@ class CountFinder:
     """
 
     finding: ClassVar[type[PartedSums]] = PartedSums
+    name: str
+    """From `counted_name`."""
     column: str
     capacity: int
     splitter: Splitter
     target: str | None = None
     classes: bool = False
     folds: int = 1
-
-    @property
-    def name(self) -> str:
-        """Of what it finds."""
-        return counted_name(self.column)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -230,16 +234,13 @@ class TokenFinder:
     """Counts tokens, and the texts that hold each, over the training rows, as scikit-learn's vectorisers cut them."""
 
     finding: ClassVar[type[PartedSums]] = PartedSums
+    name: str
+    """From `counted_name`."""
     column: str
     capacity: int
     splitter: Splitter
     ngrams: tuple[int, int] = (1, 1)
     lowercase: bool = True
-
-    @property
-    def name(self) -> str:
-        """Of what it finds."""
-        return counted_name(self.column)
 
     @property
     def columns(self) -> tuple[str, ...]:

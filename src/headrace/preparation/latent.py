@@ -134,7 +134,7 @@ def weighed_texts(
         how = encoding_of(options, name, column.kind)
         if how is None or reduced_width(how, name) is None or options.columns.get(name) == "drop":
             continue
-        planned = plan_column(column, options, found.get(counted_name(name)))
+        planned = plan_column(column, options, found.get(counted_name(name, how)))
         if isinstance(planned, tuple):
             texts += [Weighed(plan, names) for plan in planned if isinstance(plan, RecipePlan)]
     return tuple(texts)

@@ -140,6 +140,12 @@ class Layout:
         prefixed = self.prefixed
         return tuple(f"{step}__{name}" if prefixed else name for step, made in self.steps for name in made)
 
+    @property
+    def codes(self) -> tuple[int, ...]:
+        """Places of the features that are ordinal codes of categories."""
+        ordinal = [group for group in self.groups if group.sort == "ordinal"]
+        return tuple(group.start + i for group in ordinal for i in range(len(group.names)))
+
     def features_of(self, column: str) -> tuple[int, ...]:
         """Places of the features that are made of one column and of no other."""
         return tuple(self._places.get(column, ()))

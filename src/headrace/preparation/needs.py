@@ -12,7 +12,14 @@ from headrace.data.expressions import columns_in
 from headrace.errors import WorkflowError
 from headrace.preparation.arithmetic import parse_arithmetic
 from headrace.preparation.encodings import COUNTED, held_tokens, reduced_width
-from headrace.preparation.finders import CountFinder, DerivedFinder, GramFinder, RowFinder, TokenFinder
+from headrace.preparation.finders import (
+    CountFinder,
+    DerivedFinder,
+    GramFinder,
+    RowFinder,
+    TokenFinder,
+    counted_name,
+)
 from headrace.preparation.linear_selection import JOINT
 from headrace.preparation.options import ColumnOptions
 from headrace.preparation.permutation import PERMUTED_ROWS
@@ -76,14 +83,17 @@ def finders_of(
         how = encoding_of(options, name, kinds[name])
         if how is None or how.encode not in COUNTED:
             continue
+        counts = counted_name(name, how)
         if how.encode in {"tfidf", "bag_of_words"}:
             capacity = max(_LEAST_TOKENS, _TOKENS_HELD * held_tokens(how, name))
-            found.append(TokenFinder(name, capacity, splitter, how.ngrams, how.lowercase))
+            found.append(TokenFinder(counts, name, capacity, splitter, how.ngrams, how.lowercase))
         elif how.encode == "frequency" or target is None:
-            found.append(CountFinder(name, how.max_values, splitter))
+            found.append(CountFinder(counts, name, how.max_values, splitter))
         else:
             found.append(
-                CountFinder(name, how.max_values, splitter, target, task == "classification", how.folds)
+                CountFinder(
+                    counts, name, how.max_values, splitter, target, task == "classification", how.folds
+                )
             )
     return tuple(found)
 

@@ -20,6 +20,7 @@ from headrace.report.evaluation import figures
 from headrace.report.pages import render
 from headrace.report.quality import sides
 from headrace.report.tables import title
+from headrace.report.understanding import understood
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -94,7 +95,7 @@ def render_report(documents: Mapping[str, Any]) -> str:
     documents : mapping
         Any of ``workflow`` (the parsed file), ``workflow_text``, ``run``, ``plan``, ``profile`` (a `Profile` of the
         training rows), ``exploration`` (an `Exploration` of them), ``checks``, ``preparation`` (rows with ``column``, ``kind``, ``steps``, ``parameters``),
-        ``leaderboard``, ``metrics`` (an assessment as a dict, with ``baseline`` beside it), ``manifest``. What is
+        ``leaderboard``, ``metrics`` (an assessment as a dict, with ``baseline`` beside it), ``understanding``, ``manifest``. What is
         missing or None is left out of the page.
 
     Returns
@@ -141,6 +142,7 @@ def render_report(documents: Mapping[str, Any]) -> str:
         "figures_of_test": figures(metrics, metrics.get("classes", [])),
         "slices": tables.slices(metrics, primary),
         "primary": title(primary) if primary else "",
+        "understood": understood(held.get("understanding", {}), str(metrics.get("task", ""))),
         "facts_of_origin": _origin(run, held.get("manifest", {})),
         "workflow_text": held.get("workflow_text", ""),
     }
@@ -158,12 +160,14 @@ def render_report(documents: Mapping[str, Any]) -> str:
         "candidates": bool(values["leaderboard"]),
         "evaluation": bool(values["metrics"]),
         "slices": bool(values["slices"]),
+        "understanding": values["understood"].anything,
         "provenance": bool(values["facts_of_origin"] or values["workflow_text"]),
     }
     names = {
         "problem": "Problem",
         "evaluation": "Evaluation",
         "slices": "Slices",
+        "understanding": "Understanding",
         "candidates": "Candidates",
         "work": "Plan and work",
         "checks": "Checks",

@@ -179,7 +179,9 @@ class Scorer:
         import pyarrow.parquet as pq
 
         buffer = io.BytesIO()
-        pq.write_table(table, buffer)
+        # Probabilities hardly repeat: a dictionary of them would be built for nothing.
+        repeating = [column for column in table.column_names if not column.startswith(PROBABILITY)]
+        pq.write_table(table, buffer, use_dictionary=repeating)
         content = buffer.getvalue()
         # A chunk has one name and its rows one order: a task that is run again writes the same bytes over them.
         write_bytes(join(self.output, name), content)

@@ -177,9 +177,8 @@ class _Check:
             absent = values == MISSING_STRING
             found = []
             if self.known is not None:
-                known = self.known
-                unseen = np.fromiter((value not in known for value in values), bool, len(values)) & ~absent
-                found.append((CATEGORY, unseen))
+                seen = np.fromiter(map(self.known.__contains__, values.tolist()), bool, len(values))
+                found.append((CATEGORY, ~seen & ~absent))
         else:
             absent = values == MISSING_TIME if self.kind == "datetime" else np.isnan(values)
             found = []

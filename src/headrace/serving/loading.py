@@ -12,6 +12,7 @@ from headrace.data.storage import exists, join
 from headrace.errors import HeadraceError, InputError
 from headrace.packaging.package import MANIFEST, read_package
 from headrace.packaging.registry import Registry
+from headrace.packaging.signing import require_signature
 from headrace.serving.examples import example_row
 from headrace.serving.feeds import feeds_of_rows
 from headrace.serving.predictor import Predictor
@@ -86,11 +87,11 @@ class Models:
     """
 
     def __init__(self, options: ServeOptions) -> None:
-        self._guard = options.guard
+        self._guard, self._trusted = options.guard, options.trusted_keys
         self._places = {CHAMPION: Place(options.model, options.registry)}
         if options.challenger is not None:
             self._places[CHALLENGER] = Place(options.challenger, options.registry)
-        self._slots = {arm: load(arm, *place.find(), options.guard) for arm, place in self._places.items()}
+        self._slots = {arm: self._load(arm, *place.find()) for arm, place in self._places.items()}
         if len(self._slots) == 2 and _kind(self._slots[CHAMPION]) != _kind(self._slots[CHALLENGER]):
             raise InputError(
                 "predicts something else than the model",
@@ -129,7 +130,7 @@ class Models:
                 continue
             url, version = place.find()
             if url != self._slots[arm].url:
-                slot = load(arm, url, version, self._guard)
+                slot = self._load(arm, url, version)
                 if _kind(slot) != _kind(self._slots[arm]):
                     raise InputError(
                         "predicts something else than the model that is served",
@@ -139,6 +140,9 @@ class Models:
                 self._slots = {**self._slots, arm: slot}
                 moved.append(slot)
         return moved
+
+    def _load(self, arm: str, url: str, version: str) -> Slot:
+        return load(arm, url, version, self._guard, self._trusted)
 
     async def watch(
         self,
@@ -177,8 +181,8 @@ class Models:
                     moved(slot)
 
 
-def load(arm: str, url: str, version: str, guard: GuardOptions) -> Slot:
-    """Read a package, check its hashes, build the predictor and warm it up.
+def load(arm: str, url: str, version: str, guard: GuardOptions, trusted: str | None = None) -> Slot:
+    """Read a package, check its hashes and who has signed it, build the predictor and warm it up.
 
     Raises
     ------
@@ -186,6 +190,7 @@ def load(arm: str, url: str, version: str, guard: GuardOptions) -> Slot:
         When the package is damaged, not trusted, or cannot be served.
     """
     package: Package = read_package(url)
+    require_signature(package, trusted)
     predictor = Predictor(package, guard)
     row = example_row(predictor.signature)
     for rows in _WARM:

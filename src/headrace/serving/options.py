@@ -60,5 +60,8 @@ class ServeOptions(Options):
     )
     log: Literal["requests", "errors"] = Field(default="requests", description="What is logged.")
     log_values: bool = Field(default=False, description="Log the values of the features too.")
+    trusted_keys: str | None = Field(
+        default=None, description="PEM file of public keys: a model that none of them has signed is refused."
+    )
     tls_certificate: str | None = Field(default=None, description="PEM file of the certificate chain.")
     tls_key: str | None = Field(default=None, description="PEM file of its private key.")

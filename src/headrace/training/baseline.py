@@ -90,21 +90,29 @@ def telling_column(
     return max(scores, key=lambda name: scores[name], default=None)
 
 
-def one_column(features: Sequence[int], task: str, seed: int) -> Any:
-    """Make a linear model of some features: a pipeline of `ColumnTransformer` and the linear baseline.
+def one_column(features: Sequence[int], width: int, task: str, seed: int) -> Any:
+    """Make a linear model of some features: a pipeline of `VarianceThreshold` and the linear baseline.
+
+    The selector gets its fitted attributes here, a variance of 1 for what is kept and 0 for all else: one array, where a
+    `ColumnTransformer` would list what it leaves out, number by number.
 
     Parameters
     ----------
     features : sequence of int
         Their places among all.
+    width : int
+        Features in all.
     task : {"classification", "regression"}
         Which linear model.
     seed : int
         Of its random state.
     """
-    from sklearn.compose import ColumnTransformer
+    from sklearn.feature_selection import VarianceThreshold
     from sklearn.pipeline import Pipeline
 
-    column = ColumnTransformer([("column", "passthrough", list(features))])
+    column = VarianceThreshold()
+    column.n_features_in_ = width
+    column.variances_ = np.zeros(width)
+    column.variances_[list(features)] = 1.0
     model = build(Candidate(PLAIN_LINEAR, LINEAR[task]), seed=seed)
     return Pipeline([("column", column), ("model", model)])

@@ -40,6 +40,11 @@ class Target:
     negatives: float = 1.0
     """Share of the rows of the first class that is learnt from."""
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns that it is read from."""
+        return tuple(name for name in (self.name, self.weight) if name is not None)
+
     def codes(self, table: pa.Table) -> NDArray[np.float64] | NDArray[np.int64]:
         """Read the target: class codes (-1 for missing) or float64 values (NaN for missing), shape (rows,)."""
         column = table.column(self.name)
@@ -126,8 +131,15 @@ class BlockMaker:
         """Return what makes the blocks of an epoch, for some views or for all."""
         return EpochBlocks(self, epoch, frozenset(range(self.views)) if views is None else views)
 
-    def prepare(self, table: pa.Table, chunk: Chunk, number: int, rows: Rows) -> Kept:
-        """Prepare the rows of a chunk by one recipe, in the order of the file."""
+    @property
+    def keeps(self) -> bool:
+        """Whether prepared rows are taken more than once: by several folds, or in later epochs."""
+        return self.shared or self.cache is not None
+
+    def prepare(
+        self, table: pa.Table, chunk: Chunk, number: int, rows: Rows, epoch: int | None = None
+    ) -> Kept:
+        """Prepare the rows of a chunk by one recipe, in the order of an epoch, or of the file to keep them."""
         hashes = RowHashes(row_keys(chunk), self.splitter.seed)
         if self.shared:
             used = np.flatnonzero(rows.known & (rows.cells[0] != NOWHERE))
@@ -137,8 +149,13 @@ class BlockMaker:
         kept = self.recipes[number].compiled.keeps(table)
         if kept is not None:
             train = train[kept[train]]
-        block = self.block(table, train, number, hashes.take(train))
+        order = None if epoch is None else self.order(len(train), chunk, epoch)
+        block = self.block(table, train, number, hashes.take(train), order)
         return Kept(block, self.block(table, validation, number))
+
+    def order(self, rows: int, chunk: Chunk, epoch: int) -> NDArray[np.int64]:
+        """Return the order in which an epoch uses so many rows of a chunk."""
+        return row_order(rows, seed=self.splitter.seed, epoch=epoch, chunk=chunk.index)
 
     def rows(self, table: pa.Table, chunk: Chunk) -> Rows:
         """Tell the rows of a chunk apart."""
@@ -156,14 +173,22 @@ class BlockMaker:
         return Rows(known, held, self.splitter.parts(table, chunk)[None, :], (HOLDOUT,), learnable)
 
     def block(
-        self, table: pa.Table, rows: NDArray[np.int64], number: int = 0, training: RowHashes | None = None
+        self,
+        table: pa.Table,
+        rows: NDArray[np.int64],
+        number: int = 0,
+        training: RowHashes | None = None,
+        order: NDArray[np.int64] | None = None,
     ) -> Block:
-        """Prepare these rows of a table in this order; those that are trained on say what deals them to folds."""
+        """Prepare these rows of a table, in an order of theirs; those that are trained on say what deals them to folds."""
         recipe = self.recipes[number]
-        taken = table if len(rows) == table.num_rows else table.take(pa.array(rows))
-        X = recipe.compiled.transform(taken.select(list(recipe.features)), training=training)
-        weight = self.target.weights(taken, learnt=training is not None)
-        return Block(X, self.target.labels(taken), weight)
+        some = None if len(rows) == table.num_rows else rows
+        features = table.select(list(recipe.features))
+        X = recipe.compiled.transform(features, rows=some, order=order, training=training)
+        told = table.select(list(self.target.columns))
+        mixed = rows if order is None else rows[order]
+        taken = told if some is None and order is None else told.take(pa.array(mixed))
+        return Block(X, self.target.labels(taken), self.target.weights(taken, learnt=training is not None))
 
     def key(self, chunk: Chunk, number: int = 0) -> str:
         """Say what a prepared chunk is made from: bytes of files, and everything that is done to them."""
@@ -230,7 +255,8 @@ class EpochBlocks:
     def __call__(self, table: pa.Table, chunk: Chunk) -> Prepared:
         """Prepare a chunk, and keep it for the next epoch."""
         rows = self.maker.rows(table, chunk)
-        made = {number: self.maker.prepare(table, chunk, number, rows) for number in self._numbers}
+        epoch = None if self.maker.keeps else self.epoch
+        made = {number: self.maker.prepare(table, chunk, number, rows, epoch) for number in self._numbers}
         if self.maker.cache is not None:
             for number, kept in made.items():
                 arrays = to_arrays(kept)
@@ -256,7 +282,8 @@ class EpochBlocks:
         blocks: list[Block | None] = [None] * len(self.maker.recipes)
         validation = list(blocks)
         for number, kept in made.items():
-            blocks[number] = kept.train.take(self._order(kept.train.rows, chunk))
+            train = kept.train
+            blocks[number] = train.take(self._order(train.rows, chunk)) if self.maker.keeps else train
             validation[number] = kept.validation
         return Prepared(tuple(blocks), tuple(validation))
 
@@ -279,4 +306,4 @@ class EpochBlocks:
         return Prepared(blocks, validation, picks)
 
     def _order(self, rows: int, chunk: Chunk) -> NDArray[np.int64]:
-        return row_order(rows, seed=self.maker.splitter.seed, epoch=self.epoch, chunk=chunk.index)
+        return self.maker.order(rows, chunk, self.epoch)

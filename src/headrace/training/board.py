@@ -6,6 +6,7 @@ import math
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from headrace.training.candidates import ENSEMBLE
 from headrace.training.scoring import goodness
 
 if TYPE_CHECKING:
@@ -15,13 +16,26 @@ if TYPE_CHECKING:
 
     from headrace.training.calibration import Answers
     from headrace.training.candidates import Candidate
+    from headrace.training.certainty import Certainty
     from headrace.training.checkpoint import Learner
+    from headrace.training.ensembles import Blend
     from headrace.training.options import TrainOptions
 
 WRITTEN = (
     "best_epoch", "scores", "history", "seconds", "failure", "since_better", "microseconds", "rows", "stopped",
 )  # fmt: skip
 """What the ledger holds of a candidate in a fold beside its weights."""
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What was fitted outright, in one fold."""
+
+    estimator: Any
+    seconds: float
+    """Its own, and its share of those of passes that others needed as well."""
+    certainty: Certainty | None = None
+    """Of its coefficients, where it is linear and has no penalty."""
 
 
 @dataclass
@@ -37,7 +51,7 @@ class Trained:
     history: list[dict[str, float]] = field(default_factory=list)
     """Scores after each epoch."""
     seconds: float = 0.0
-    """In ``partial_fit``, in all folds."""
+    """In ``partial_fit``, in all folds; of what is fitted outright its share of whole passes, reading included."""
     failure: str = ""
     since_better: int = 0
     """Epochs since the score last rose by more than the tolerance."""
@@ -54,7 +68,7 @@ class Trained:
     folds: tuple[Trained, ...] = ()
     """Of each fold, when there are several."""
     answers: tuple[Answers, ...] = ()
-    """What the best candidate says of the validation rows of each fold, where that is asked for."""
+    """What one of the best candidates says of the validation rows of each fold, where that is asked for."""
 
     @property
     def key(self) -> tuple[str, int]:
@@ -86,6 +100,8 @@ class Training:
     """Epochs in which the best one was fitted to all rows that are not for the test; 0 when it was not."""
     ratio: float = 0.0
     """Validation rows over training rows of the folds."""
+    blend: Blend | None = None
+    """How the members of an ensemble are put together, where there is one."""
     threshold: float | None = None
     """Probability from which a row is of the second class, where that was chosen."""
 
@@ -155,7 +171,10 @@ def together(folds: tuple[Trained, ...]) -> Trained:
 
 
 def rank(board: Iterable[Trained], metric: str) -> tuple[Trained, ...]:
-    """Order candidates: those that came furthest first, among them the best score; then failed ones, then baselines."""
+    """Order candidates: those that came furthest first, among them the best score; then failed ones, then baselines.
+
+    An ensemble comes after a candidate that is as good.
+    """
     return tuple(
         sorted(
             board,
@@ -164,6 +183,7 @@ def rank(board: Iterable[Trained], metric: str) -> tuple[Trained, ...]:
                 bool(t.failure),
                 -t.stopped if t.stopped else -math.inf,
                 -goodness(t.scores, metric),
+                t.candidate.name == ENSEMBLE,
                 t.candidate.name,
             ),
         )

@@ -29,7 +29,7 @@ class Answers:
     Attributes
     ----------
     said : ndarray, shape (rows,) or (rows, classes)
-        Decision function, or probabilities where there is none, as from `response`.
+        Decision function, or probabilities where there is none; of numbers the prediction.
     probabilities : ndarray, shape (rows,) or (rows, classes), optional
         Of the second of two classes, or of all; None where the candidate gives none.
     y : ndarray, shape (rows,)
@@ -45,9 +45,11 @@ class Answers:
 
     @classmethod
     def of(cls, estimator: Any, block: Block, *, sparse: bool) -> Answers:
-        """Ask a fitted estimator about the rows of a block that has labels."""
+        """Ask a fitted estimator about the rows of a block that has labels or values."""
         assert block.y is not None, "rows that judge have labels"
-        ways = [way for way in ("decision_function", "predict_proba") if hasattr(estimator, way)]
+        ways = [way for way in ("decision_function", "predict_proba") if hasattr(estimator, way)] or [
+            "predict"
+        ]
         said = [_asked(getattr(estimator, way), block.X, sparse=sparse) for way in ways]
         return cls(said[0], said[-1] if ways[-1] == "predict_proba" else None, block.y, block.weight)
 

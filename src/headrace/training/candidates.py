@@ -24,6 +24,8 @@ BASELINE = "baseline"
 ONE_COLUMN, PLAIN_LINEAR = "baseline one column", "baseline linear"
 """Names of the candidates that see one column, and that are linear."""
 BASELINES = frozenset({BASELINE, ONE_COLUMN, PLAIN_LINEAR})
+ENSEMBLE = "ensemble"
+"""Name of the candidate that is made of others."""
 
 # Blocks come permuted, hence no shuffling within partial_fit; features come standardised, hence a constant step, whose
 # noise Polyak-Ruppert averaging of the weights removes (Polyak & Juditsky 1992).
@@ -208,6 +210,15 @@ def bare(estimator: Any) -> Any:
     return estimator
 
 
+def members_of(estimator: Any) -> list[Any]:
+    """List what an ensemble is made of, its final estimator included; nothing of another estimator."""
+    from sklearn.ensemble import StackingClassifier, StackingRegressor, VotingClassifier, VotingRegressor
+
+    if isinstance(estimator, (StackingClassifier, StackingRegressor)):
+        return [*estimator.estimators_, estimator.final_estimator_]
+    return list(estimator.estimators_) if isinstance(estimator, (VotingClassifier, VotingRegressor)) else []
+
+
 @dataclass(frozen=True)
 class Capabilities:
     """What an estimator's ``partial_fit`` takes."""
@@ -223,6 +234,7 @@ class Capabilities:
 def capabilities(estimator: BaseEstimator) -> Capabilities:
     """Read from scikit-learn's tags and the signature what an estimator takes."""
     from sklearn.compose import ColumnTransformer
+    from sklearn.feature_selection import SelectorMixin
     from sklearn.utils import get_tags
 
     estimator = bare(estimator)
@@ -232,8 +244,9 @@ def capabilities(estimator: BaseEstimator) -> Capabilities:
     return Capabilities(
         # To XGBoost what a sparse row does not store is missing, and not 0.
         sparse=bool(get_tags(estimator).input_tags.sparse)
-        and not type(estimator).__module__.startswith("xgboost"),
-        wide=any(not isinstance(step, ColumnTransformer) for step in before),
+        and not type(estimator).__module__.startswith("xgboost")
+        and all(capabilities(member).sparse for member in members_of(estimator)),
+        wide=any(not isinstance(step, (ColumnTransformer, SelectorMixin)) for step in before),
         classes="classes" in known,
         weight="sample_weight" in known,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,9 @@ import numpy as np
 from headrace.engine.events import Note
 from headrace.engine.folds import Fold
 from headrace.errors import RunError
+from headrace.training.board import Fitted
 from headrace.training.candidates import build
+from headrace.training.certainty import of_curvature, of_least_squares
 from headrace.training.exact import Measurement, fit_exact, measure_products
 from headrace.training.generalised import minimise
 from headrace.training.generalised_losses import MODELS, stages_of, told
@@ -29,7 +32,11 @@ if TYPE_CHECKING:
     from headrace.engine.source import Source
     from headrace.training.blocks import BlockMaker, Recipe
     from headrace.training.candidates import Candidate
+    from headrace.training.certainty import Certainty
+    from headrace.training.generalised import Solution
 
+LEAST_SQUARES = "sklearn.linear_model.LinearRegression"
+LOGISTIC = "sklearn.linear_model.LogisticRegression"
 ONE_FOLD = Fold("all", 0, LEARNT, ())
 """Of rows that are prepared for one fold alone."""
 
@@ -81,8 +88,10 @@ class Direct:
         By variant, where the preparations of its folds follow from one another.
     name : str
         Begins the names of its passes.
-    rounds : int, optional
-        Trees that are grown, where no row judges when to stop.
+    rounds : mapping of str to int
+        Trees that are grown, by name, where no row judges when to stop.
+    lanes : int
+        Tasks that grow trees together.
     """
 
     reader: Reader
@@ -91,13 +100,14 @@ class Direct:
     outcome: Outcome = Outcome()
     refits: Mapping[int, Refit] = field(default_factory=dict)
     name: str = ""
-    rounds: int | None = None
+    rounds: Mapping[str, int] = field(default_factory=dict)
+    lanes: int = 1
 
     def __post_init__(self) -> None:
         self.classes = np.asarray(self.maker.target.classes)
         self.folds = max(1, len(self.maker.folds))
 
-    def fit(self, candidates: Sequence[tuple[Candidate, int]]) -> dict[str, tuple[Any, ...]]:
+    def fit(self, candidates: Sequence[tuple[Candidate, int]]) -> dict[str, tuple[Fitted, ...]]:
         """Fit every candidate in every fold.
 
         Parameters
@@ -107,19 +117,20 @@ class Direct:
 
         Returns
         -------
-        dict of str to tuple of estimator
+        dict of str to tuple of Fitted
             By name, one a fold; without candidates that could not be fitted, of which a note says why.
         """
         exact = [each for each in candidates if is_exact(each[0].estimator)]
         grown = [each for each in candidates if each[0].estimator in TREES]
         others = [each for each in candidates if each not in exact and each not in grown]
-        found: dict[str, tuple[Any, ...]] = {}
+        found: dict[str, tuple[Fitted, ...]] = {}
         if exact:
             products = self._products(sorted({variant for _, variant in exact}))
+            shared = self.reader.records[-1].seconds / (len(exact) * self.folds)
             for candidate, variant in exact:
                 try:
                     found[candidate.name] = tuple(
-                        self._exact(candidate, products[variant, fold]) for fold in range(self.folds)
+                        self._exact(candidate, products[variant, fold], shared) for fold in range(self.folds)
                     )
                 except (RunError, ValueError, np.linalg.LinAlgError) as error:
                     said = " ".join(str(error).split())
@@ -135,12 +146,18 @@ class Direct:
                 rows=self.outcome.rows,
                 name=self.name,
                 rounds=self.rounds,
+                lanes=self.lanes,
             )
         return found
 
-    def _exact(self, candidate: Candidate, products: CrossProducts) -> Any:
+    def _exact(self, candidate: Candidate, products: CrossProducts, shared: float) -> Fitted:
+        started = time.perf_counter()
         estimator = build(candidate, seed=self.maker.splitter.seed)
-        return fit_exact(estimator, products, path=candidate.estimator, classes=self.classes)
+        fitted: Any = fit_exact(estimator, products, path=candidate.estimator, classes=self.classes)
+        certain = None
+        if candidate.estimator == LEAST_SQUARES and not fitted.positive:
+            certain = of_least_squares(fitted, products)
+        return Fitted(fitted, shared + time.perf_counter() - started, certain)
 
     def _products(self, variants: Sequence[int]) -> dict[tuple[int, int], CrossProducts]:
         """Measure the products of every variant's and fold's training rows in one pass."""
@@ -179,7 +196,7 @@ class Direct:
         assert folds is not None, "rows are shared by folds"
         return Measurement(rows, len(folds.names), recipe.compiled.width + masks, folds.repeats)
 
-    def _generalised(self, candidates: Sequence[tuple[Candidate, int]]) -> dict[str, tuple[Any, ...]]:
+    def _generalised(self, candidates: Sequence[tuple[Candidate, int]]) -> dict[str, tuple[Fitted, ...]]:
         """Minimise every candidate in every fold, side by side."""
         shared = self.maker.shared
         numbers = sorted({
@@ -205,21 +222,43 @@ class Direct:
                     )
                 )
         outputs = len(self.classes) if len(self.classes) > 2 else 1
-        solutions = iter(
-            minimise(
-                self.reader, self.source, ways, problems,
-                outputs=outputs, mean=self.outcome.mean, name=self.name,
-            )
+        before = len(self.reader.records)
+        solutions = minimise(
+            self.reader, self.source, ways, problems,
+            outputs=outputs, mean=self.outcome.mean, name=self.name,
         )  # fmt: skip
+        spent = _shares(
+            [record.seconds for record in self.reader.records[before:]], [each.passes for each in solutions]
+        )
+        known = iter(zip(solutions, spent, strict=True))
         found = {}
         for candidate, _ in candidates:
             fitted = []
             for _ in range(self.folds):
-                each = next(solutions)
+                each, seconds = next(known)
+                certain = self._certain(candidate, each)
                 estimator = build(candidate, seed=self.maker.splitter.seed)
-                fitted.append(told(estimator, each.coefficients, each.intercept, self.classes, each.passes))
+                estimator = told(estimator, each.coefficients, each.intercept, self.classes, each.passes)
+                fitted.append(Fitted(estimator, seconds, certain))
             found[candidate.name] = tuple(fitted)
         return found
+
+    def _certain(self, candidate: Candidate, solution: Solution) -> Certainty | None:
+        """Say how certain a logistic regression of two classes is: without a penalty, and where each row counts once."""
+        target, curvature = self.maker.target, solution.curvature
+        weighted = target.weight is not None or target.class_weight or target.negatives < 1
+        if candidate.estimator != LOGISTIC or len(self.classes) != 2 or weighted or not solution.converged:
+            return None
+        estimator: Any = build(candidate, seed=self.maker.splitter.seed)
+        if curvature is None or MODELS[LOGISTIC].penalty(estimator)[0] > 0:
+            return None
+        return of_curvature(curvature, intercept=estimator.fit_intercept)
+
+
+def _shares(seconds: Sequence[float], passes: Sequence[int]) -> list[float]:
+    """Deal the seconds of each pass among those who took part, of whom each took part in the first ones."""
+    each = [spent / sum(number > done for number in passes) for done, spent in enumerate(seconds)]
+    return [sum(each[:number]) for number in passes]
 
 
 def _through(products: CrossProducts, mapped: Any, *, target: bool) -> CrossProducts:

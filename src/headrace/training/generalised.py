@@ -40,6 +40,9 @@ class Solution:
     """Shape (outputs,)."""
     passes: int
     converged: bool
+    curvature: Numbers | None = None
+    """Second derivatives of the summed losses, the intercept last, where they were measured at every step of its own; not those of
+    a penalty."""
 
 
 def minimise(
@@ -87,7 +90,8 @@ def minimise(
     ]
     reference, diagonal = references(problems, [(width + 1) * outputs for width in widths])
     curvatures: dict[int, Numbers] = {}
-    done = _known(reader, source, states, curvatures, name)
+    weights = [0.0] * len(states)
+    done = _known(reader, source, states, curvatures, weights, name)
     while any(not state.done for state in states):
         done += 1
         active = [index for index, state in enumerate(states) if not state.done]
@@ -105,15 +109,24 @@ def minimise(
             assert curvature is not None, "it was asked for"
             curvatures[index] = _without_ties(curvature / max(weight, np.finfo(float).tiny), outputs)
         for index in active:
+            weights[index] = found[index][0]
             own = index in ask.measured and not diagonal
             curvature = curvatures[reference[index]]
             states[index] = _step(problems[index], states[index], found[index], curvature, outputs, own=own)
-        _commit(reader, states, curvatures, done, name)
+        _commit(reader, states, curvatures, weights, done, name)
     for problem, state in zip(problems, states, strict=True):
         if not state.converged:
             where = f"{problem.candidate} ({problem.fold.name})"
             reader.emit(Note(f"{where} did not converge in {state.passes} passes"))
-    return tuple(_solution(state, width, outputs) for state, width in zip(states, widths, strict=True))
+    whole = {
+        index: curvature * weights[index]
+        for index, curvature in curvatures.items()
+        if outputs == 1 and not diagonal
+    }
+    return tuple(
+        _solution(state, width, outputs, whole.get(index))
+        for index, (state, width) in enumerate(zip(states, widths, strict=True))
+    )
 
 
 def _without_ties(curvature: Numbers, outputs: int) -> Numbers:
@@ -162,9 +175,9 @@ def _step(
     return now
 
 
-def _solution(state: Descent, width: int, outputs: int) -> Solution:
+def _solution(state: Descent, width: int, outputs: int, curvature: Numbers | None) -> Solution:
     point = state.point.reshape(width + 1, outputs)
-    return Solution(point[:-1].copy(), point[-1].copy(), state.passes, state.converged)
+    return Solution(point[:-1].copy(), point[-1].copy(), state.passes, state.converged, curvature)
 
 
 PLAIN = ("value", "step", "passes", "stage", "done", "converged")
@@ -202,7 +215,12 @@ def load_states(piece: bytes) -> tuple[list[Descent], dict[int, Numbers]]:
 
 
 def _known(
-    reader: Reader, source: Source, states: list[Descent], curvatures: dict[int, Numbers], name: str
+    reader: Reader,
+    source: Source,
+    states: list[Descent],
+    curvatures: dict[int, Numbers],
+    weights: list[float],
+    name: str,
 ) -> int:
     """Go on after the last step that the ledger knows, and count those before."""
     known = None if reader.ledger is None else reader.ledger.state.facts.get(f"{name}{STEP}")
@@ -210,6 +228,7 @@ def _known(
         return 0
     states[:], found = load_states(reader.ledger.read(known.payloads["states"]))
     curvatures.update(found)
+    weights[:] = known.body["weights"]
     done = int(known.body["step"])
     for step in range(1, done + 1):
         reader.recall(f"{name}step {step}", source, Form(dump_sums, load_sums))
@@ -217,8 +236,14 @@ def _known(
 
 
 def _commit(
-    reader: Reader, states: Sequence[Descent], curvatures: dict[int, Numbers], done: int, name: str
+    reader: Reader,
+    states: Sequence[Descent],
+    curvatures: dict[int, Numbers],
+    weights: Sequence[float],
+    done: int,
+    name: str,
 ) -> None:
     if reader.ledger is not None:
         payload = {"states": dump_states(states, curvatures)}
-        reader.ledger.append(f"{name}{STEP}", {"step": done}, payload, frees=[f"{name}step {done}"])
+        body = {"step": done, "weights": list(weights)}
+        reader.ledger.append(f"{name}{STEP}", body, payload, frees=[f"{name}step {done}"])

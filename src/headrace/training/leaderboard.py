@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headrace.training.candidates import bare, steps_of
+from headrace.training.candidates import bare, members_of, steps_of
 from headrace.training.scoring import LOWER_IS_BETTER
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def leaderboard(training: Training) -> dict[str, Any]:
     dict
         ``metric``, ``folds``, and ``rows``, best first: of each candidate its scores, ``interval`` and
         ``standard_error`` of the mean over folds, ``difference`` to the best (``value, low, high``; of the metric, paired
-        by fold), ``seconds`` in ``partial_fit``, ``model_bytes``, ``prediction_microseconds`` a row of many at once,
+        by fold), ``seconds`` of fitting, as `Trained.seconds` has them, ``model_bytes``, ``prediction_microseconds`` a row of many at once,
         ``complexity`` (learnt numbers that are not 0), and whether it is ``best`` or the ``simplest`` within one
         standard error of the best. What needs several folds is null without them.
     """
@@ -48,7 +48,7 @@ def _row(each: Trained, best: Trained, training: Training, *, simplest: bool) ->
     return {
         "candidate": each.candidate.name,
         "estimator": each.candidate.estimator,
-        "params": each.candidate.params,
+        "params": {name: _plain(value) for name, value in each.candidate.params.items()},
         "prepare": each.candidate.prepare,
         "validation": each.scores,
         "interval": None if mean is None else [mean["low"], mean["high"]],
@@ -131,8 +131,9 @@ def simplest_of(training: Training) -> Trained | None:
 def complexity(estimator: Any) -> int:
     """Count the learnt numbers of an estimator that are not 0: those of its public float arrays, or the nodes of its trees."""
     *before, last = steps_of(bare(estimator))
-    if before:
-        return sum(map(complexity, [*before, last]))
+    parts = [*before, last] if before else members_of(last)
+    if parts:
+        return sum(map(complexity, parts))
     if hasattr(last, "get_booster"):
         return sum(tree.count("\n") for tree in last.get_booster().get_dump())  # a line each
     return sum(int(np.count_nonzero(array)) for array in _arrays(last, public=True))
@@ -141,8 +142,9 @@ def complexity(estimator: Any) -> int:
 def size(estimator: Any) -> int:
     """Sum up the bytes of the arrays that an estimator holds, or of its trees as XGBoost writes them."""
     *before, last = steps_of(bare(estimator))
-    if before:
-        return sum(map(size, [*before, last]))
+    parts = [*before, last] if before else members_of(last)
+    if parts:
+        return sum(map(size, parts))
     if hasattr(last, "get_booster"):
         return len(last.get_booster().save_raw("ubj"))
     return sum(array.nbytes for array in _arrays(last, public=False))
@@ -160,3 +162,8 @@ def _arrays(estimator: Any, *, public: bool) -> list[Any]:
             if isinstance(array, np.ndarray) and (array.dtype.kind == "f" or not public)
         ]
     return found
+
+
+def _plain(value: Any) -> Any:
+    """Write an infinite setting, such as ``C`` without a penalty, as JSON can."""
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

@@ -30,6 +30,16 @@ class ModelOptions(Options):
     )
 
 
+class EnsembleOptions(Options):
+    """Several of the best candidates as one."""
+
+    kind: Literal["average", "stack"] = Field(
+        default="average",
+        description="Their weighted average, or a linear model of what they say; either learnt from validation rows.",
+    )
+    size: int = Field(default=5, ge=2, le=8, description="How many at most, the best first.")
+
+
 class TrainOptions(Options):
     """How the stream of blocks feeds the candidates."""
 
@@ -55,7 +65,7 @@ class TrainOptions(Options):
         ge=1,
         le=64,
         description="Chains on which each linear candidate learns at the same time, each from its share of the blocks, "
-        "their weights averaged; a setting of the run, whatever the number of workers.",
+        "their weights averaged, and tasks that grow boosted trees together; a setting of the run, whatever the number of workers.",
     )
     mix_every: int = Field(
         default=8, ge=1, description="Blocks of each lane after which the weights of all lanes are averaged."

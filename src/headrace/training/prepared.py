@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from headrace.preparation.regular import regular_csr, regular_width, take_rows
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -55,41 +57,6 @@ def concatenate(blocks: Sequence[Block]) -> Block:
         np.concatenate(targets) if targets else None,
         np.concatenate(weights) if weights else None,
     )
-
-
-def take_rows(X: Matrix, order: NDArray[np.int64]) -> Matrix:
-    """Return these rows of a matrix in this order.
-
-    A CSR matrix whose rows store equally many entries is taken as two tables of entries, which is several times as
-    fast as scikit-learn's and SciPy's way from row to row.
-    """
-    if isinstance(X, np.ndarray):
-        return X.take(order, axis=0)
-    stored = regular_width(X)
-    if stored is None:
-        return X[order]
-    from scipy.sparse import csr_matrix
-
-    data = X.data.reshape(-1, stored).take(order, axis=0)
-    indices = X.indices.reshape(-1, stored).take(order, axis=0)
-    return regular_csr(csr_matrix, data, indices, X.shape[1])
-
-
-def regular_width(X: csr_matrix) -> int | None:
-    """Count the entries that each row of a CSR matrix stores, when all store equally many."""
-    rows = X.shape[0]
-    if rows == 0:
-        return None
-    stored = len(X.data) // rows
-    even = len(X.data) == stored * rows and bool((np.diff(X.indptr) == stored).all())
-    return stored if even else None
-
-
-def regular_csr(kind: type[csr_matrix], data: NDArray[Any], indices: NDArray[Any], width: int) -> csr_matrix:
-    """Make the CSR matrix whose row i stores ``data[i]`` at ``indices[i]``, both of shape (rows, stored)."""
-    rows, stored = data.shape
-    pointers = np.arange(0, rows * stored + 1, stored or 1, dtype=indices.dtype)[: rows + 1]
-    return kind((data.reshape(-1), indices.reshape(-1), pointers), shape=(rows, width), copy=False)
 
 
 @dataclass(frozen=True)
@@ -167,8 +134,6 @@ def from_arrays(arrays: Mapping[str, NDArray[Any]]) -> Kept:
 def _block(arrays: Mapping[str, NDArray[Any]], part: str) -> Block:
     X: Any = arrays.get(f"{part}.X")
     if X is None:
-        from scipy.sparse import csr_matrix
-
         indices = arrays[f"{part}.indices"].astype(np.int32)
-        X = regular_csr(csr_matrix, arrays[f"{part}.data"], indices, int(arrays[f"{part}.width"]))
+        X = regular_csr(arrays[f"{part}.data"], indices, int(arrays[f"{part}.width"]))
     return Block(X, arrays.get(f"{part}.y"), arrays.get(f"{part}.weight"))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
     from sklearn.base import BaseEstimator
@@ -97,33 +97,63 @@ def score_block(
 
 
 def score_outputs(
-    said: NDArray[Any], block: Block, *, kind: str, classes: tuple[Any, ...]
+    said: NDArray[Any], block: Block, *, kind: str, classes: tuple[Any, ...], only: str | None = None
 ) -> dict[str, float]:
-    """Score what an estimator says, from `outputs`, as `score_block` does."""
+    """Score what an estimator says, from `outputs`, as `score_block` does; by one metric alone where that is asked for."""
+    measures = (
+        _of_classes(said, block, classes, binary=kind == "binary")
+        if kind in {"binary", "multiclass"}
+        else _of_values(said, block)
+        if kind == "regression"
+        else _of_clusters(said, block)
+    )
+    scores = {name: float(measure()) for name, measure in measures.items() if only in {None, name}}
+    return {name: value for name, value in scores.items() if math.isfinite(value)}
+
+
+def _of_classes(
+    said: NDArray[Any], block: Block, classes: tuple[Any, ...], *, binary: bool
+) -> dict[str, Callable[[], float]]:
     from sklearn import metrics
 
     y, weight = block.y, block.weight
     labels = np.asarray(classes)
-    scores: dict[str, float] = {}
-    if kind == "binary":
-        truth = (y == labels[1]).astype(np.int8)
-        if 0 < truth.sum() < len(truth):
-            scores["roc_auc"] = metrics.roc_auc_score(truth, said, sample_weight=weight)
-            scores["average_precision"] = metrics.average_precision_score(truth, said, sample_weight=weight)
-        scores["log_loss"] = metrics.log_loss(truth, said, sample_weight=weight, labels=[0, 1])
-        scores["brier"] = metrics.brier_score_loss(truth, said, sample_weight=weight)
-        scores["accuracy"] = metrics.accuracy_score(truth, said > 0.5, sample_weight=weight)
-    elif kind == "multiclass":
-        scores["log_loss"] = metrics.log_loss(y, said, sample_weight=weight, labels=labels)
-        scores["accuracy"] = metrics.accuracy_score(y, labels[said.argmax(axis=1)], sample_weight=weight)
-    elif kind == "regression":
-        mse = metrics.mean_squared_error(y, said, sample_weight=weight)
-        scores["rmse"] = math.sqrt(mse)
-        scores["mae"] = metrics.mean_absolute_error(y, said, sample_weight=weight)
-        scores["r2"] = metrics.r2_score(y, said, sample_weight=weight)
-    elif len(np.unique(said[:SILHOUETTE_ROWS])) > 1:
-        scores["silhouette"] = metrics.silhouette_score(block.X[:SILHOUETTE_ROWS], said[:SILHOUETTE_ROWS])
-    return {name: float(value) for name, value in scores.items() if math.isfinite(value)}
+    if not binary:
+        chosen = labels[said.argmax(axis=1)]
+        return {
+            "log_loss": lambda: metrics.log_loss(y, said, sample_weight=weight, labels=labels),
+            "accuracy": lambda: metrics.accuracy_score(y, chosen, sample_weight=weight),
+        }
+    truth = (y == labels[1]).astype(np.int8)
+    both = 0 < truth.sum() < len(truth)
+    ranking = {
+        "roc_auc": lambda: metrics.roc_auc_score(truth, said, sample_weight=weight),
+        "average_precision": lambda: metrics.average_precision_score(truth, said, sample_weight=weight),
+    }
+    return {
+        **(ranking if both else {}),
+        "log_loss": lambda: metrics.log_loss(truth, said, sample_weight=weight, labels=[0, 1]),
+        "brier": lambda: metrics.brier_score_loss(truth, said, sample_weight=weight),
+        "accuracy": lambda: metrics.accuracy_score(truth, said > 0.5, sample_weight=weight),
+    }
+
+
+def _of_values(said: NDArray[Any], block: Block) -> dict[str, Callable[[], float]]:
+    from sklearn import metrics
+
+    y, weight = block.y, block.weight
+    return {
+        "rmse": lambda: metrics.root_mean_squared_error(y, said, sample_weight=weight),
+        "mae": lambda: metrics.mean_absolute_error(y, said, sample_weight=weight),
+        "r2": lambda: metrics.r2_score(y, said, sample_weight=weight),
+    }
+
+
+def _of_clusters(said: NDArray[Any], block: Block) -> dict[str, Callable[[], float]]:
+    from sklearn import metrics
+
+    X, labels = block.X[:SILHOUETTE_ROWS], said[:SILHOUETTE_ROWS]
+    return {"silhouette": lambda: metrics.silhouette_score(X, labels)} if len(np.unique(labels)) > 1 else {}
 
 
 def goodness(scores: dict[str, float], metric: str) -> float:

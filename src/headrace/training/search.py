@@ -12,6 +12,7 @@ import numpy as np
 from headrace.errors import MissingExtraError, WorkflowError
 from headrace.training.candidates import Candidate
 from headrace.training.rungs import halving_rungs, hyperband_brackets
+from headrace.training.variants import PREPARE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
     from headrace.training.options import ModelOptions
     from headrace.training.rungs import Rung
     from headrace.training.spaces import Range, Search
-
-PREPARE = "prepare."
-"""Begins the keys of a space that are choices of preparation."""
 
 MOST_OF_A_GRID = 10_000
 

@@ -16,6 +16,7 @@ from headrace.errors import RunError
 from headrace.training.board import Trained, Training, mean_scores, note_epoch, rank, together
 from headrace.training.candidates import build
 from headrace.training.checkpoint import Learner, dump_held, dump_learners, load_blocks, load_learners
+from headrace.training.ensembles import heard
 from headrace.training.lanes import mix, require_averaging
 from headrace.training.learning import answer, learn, score, validation_of, without
 from headrace.training.rungs import losers, positions
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from headrace.engine.passes import Reader
     from headrace.engine.source import Source
     from headrace.training.blocks import BlockMaker
+    from headrace.training.board import Fitted
     from headrace.training.calibration import Answers
     from headrace.training.candidates import Candidate
     from headrace.training.learning import Scored
@@ -46,8 +48,8 @@ class Entrant:
     candidate: Candidate
     variant: int = 0
     """Which way of preparing it sees, see `headrace.training.prepared.Prepared`."""
-    fixed: Any = None
-    """One fitted estimator a fold of what does not learn from the stream."""
+    fixed: tuple[Fitted, ...] = ()
+    """One a fold, of what does not learn from the stream."""
     fresh: tuple[Any, ...] = ()
     """One unfitted estimator a fold, where folds differ; else that of the candidate."""
     is_baseline: bool = False
@@ -80,6 +82,8 @@ class Stream:
         No epoch is begun that would end later, by the length of the one before; counted over all passes of the run.
     answers : bool
         Whether to keep what the best candidate says of the validation rows.
+    ensemble : int
+        Of how many candidates that are prepared alike to keep it as well.
     """
 
     reader: Reader
@@ -92,6 +96,7 @@ class Stream:
     rungs: tuple[Rung, ...] = ()
     seconds: float = math.inf
     answers: bool = False
+    ensemble: int = 0
     board: dict[tuple[str, int], Trained] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
@@ -121,7 +126,7 @@ class Stream:
             recalled = reader.recall(self._pass(done), self.source, form)
             self.held = self.held or recalled
         # Those that are fitted already need the validation rows, which the first epoch holds.
-        fitted = any(each.fixed is not None and not each.is_baseline for each in entrants)
+        fitted = any(each.fixed and not each.is_baseline for each in entrants)
         while (
             (self._go_on(learners) or (fitted and not epoch))
             and epoch < self.options.epochs
@@ -148,8 +153,8 @@ class Stream:
             raise RunError(
                 f"every candidate failed: {reasons}", where="models", mend="change their parameters"
             )
-        if self.answers:
-            ranked[0].answers = self._answers(ranked[0].candidate.name)
+        for each in [*(ranked[:1] if self.answers else ()), *heard(ranked, self.ensemble)]:
+            each.answers = each.answers or self._answers(each.candidate.name)
         return Training(self.metric, ranked, epoch)
 
     def _go_on(self, learners: Sequence[Learner]) -> bool:
@@ -228,10 +233,9 @@ class Stream:
 
     def _score_fixed(self, entrants: Sequence[Entrant]) -> None:
         fixed = tuple(
-            Learner(each.candidate, estimator, fold=fold, view=self._view(each, fold))
+            Learner(each.candidate, known.estimator, known.seconds, fold=fold, view=self._view(each, fold))
             for each in entrants
-            if each.fixed is not None
-            for fold, estimator in enumerate(each.fixed)
+            for fold, known in enumerate(each.fixed)
         )
         if not fixed:
             return
@@ -239,7 +243,7 @@ class Stream:
         for key, one in self._scored([chain], self.held).items():
             trained = self.board[key]
             trained.estimator, trained.scores, trained.rows = one.learner.estimator, one.scores, one.rows
-            trained.microseconds = one.microseconds
+            trained.microseconds, trained.seconds = one.microseconds, one.learner.seconds
             if not trained.is_baseline:
                 trained.history, trained.best_epoch = [one.scores], 1
 
@@ -320,7 +324,7 @@ class Stream:
                 view = self._view(entrant, fold)
                 trained = Trained(entrant.candidate, fold=fold, view=view, is_baseline=entrant.is_baseline)
                 self.board[trained.key] = trained
-                if entrant.fixed is None:
+                if not entrant.fixed:
                     fresh = entrant.fresh[fold] if entrant.fresh else build(entrant.candidate, seed=seed)
                     learners.append(Learner(entrant.candidate, fresh, fold=fold, view=view))
         if self.options.lanes > 1:
@@ -348,8 +352,8 @@ class Stream:
 
     def _rebuild_fixed(self, entrants: Sequence[Entrant], epoch: int) -> None:
         for entrant in entrants if epoch else ():
-            for fold, estimator in enumerate(entrant.fixed or ()):
-                self.board[entrant.candidate.name, fold].estimator = estimator
+            for fold, known in enumerate(entrant.fixed):
+                self.board[entrant.candidate.name, fold].estimator = known.estimator
 
     def _commit(self, learners: Sequence[Learner], epoch: int, best: Mapping[str, bytes]) -> dict[str, bytes]:
         """Write down who goes on and the best weights of each candidate, and return the latter as written."""

@@ -2,153 +2,34 @@
 
 from __future__ import annotations
 
-import tempfile
+import re
 import time
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from headrace.data.storage import join, remove_tree
 from headrace.engine.commits import PassRecord
 from headrace.engine.events import ChunkDone, Note, PassEnded, PassStarted
 from headrace.errors import RunError
+from headrace.training.board import Fitted
 from headrace.training.candidates import build
-from headrace.training.sweeps import codes_of, packed, unpacked
+from headrace.training.growing import Growth
+from headrace.training.sweeps import packed, unpacked
+from headrace.training.tree_lanes import grow_on_lanes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Mapping, Sequence
 
     from headrace.engine.passes import Reader
-    from headrace.engine.source import Reading, Source
+    from headrace.engine.source import Source
+    from headrace.preparation.layout import Layout
     from headrace.training.blocks import BlockMaker, Target
     from headrace.training.candidates import Candidate
-    from headrace.training.prepared import Block, Prepared
 
 BINNED_MEMORY = 512 << 20
 """Bytes of binned rows, one for each number, beyond which they stay on disk."""
-_ROWS = 1 << 15
-"""Rows that are given to XGBoost at a time, as a dense matrix: to XGBoost what a sparse row does not store is missing."""
-
-
-@dataclass(frozen=True)
-class Growth:
-    """What is grown from the binned rows of one view."""
-
-    params: tuple[dict[str, Any], ...]
-    """Of XGBoost, one for each candidate; all with the same ``max_bin``."""
-    rounds: tuple[int, ...]
-    patience: tuple[int | None, ...]
-    """Rounds without a better validation score after which a candidate stops."""
-    view: int
-    target: Target
-    external: bool
-    """Whether binned rows stay on disk."""
-
-
-@dataclass
-class Grown:
-    """What a task returns."""
-
-    boosters: list[bytes] = field(default_factory=list)
-    """In XGBoost's own format, cut after the best round."""
-    sweeps: list[list[Reading]] = field(default_factory=list)
-    """What was read, by sweep over the chunks."""
-    seconds: list[float] = field(default_factory=list)
-
-
-def grow(works: Sequence[Callable[[], tuple[Prepared, Reading]]], growth: Growth) -> Grown:
-    """Bin the rows of all chunks, each freed before the next is read, and train every candidate on them.
-
-    Parameters
-    ----------
-    works : sequence of callables
-        Each reads and prepares a chunk, from `headrace.engine.source.Source.work`.
-    growth : Growth
-        What is grown.
-    """
-    import xgboost
-    from distributed import get_worker
-
-    threads, found = get_worker().state.nthreads, Grown()
-    max_bin = growth.params[0].get("max_bin") or 256
-    with tempfile.TemporaryDirectory(dir=get_worker().local_directory) as place:
-
-        def binned(*, held: bool, ref: Any = None) -> Any:
-            chunks = _Chunks(
-                works, growth, found, held=held, cache=f"{place}/{held}" if growth.external else None
-            )
-            kind = xgboost.ExtMemQuantileDMatrix if growth.external else xgboost.QuantileDMatrix
-            return kind(chunks.iterator(), max_bin=max_bin, ref=ref, nthread=threads)
-
-        train = binned(held=False)
-        held = binned(held=True, ref=train) if any(growth.patience) else None
-        for params, rounds, patience in zip(growth.params, growth.rounds, growth.patience, strict=True):
-            started = time.perf_counter()
-            watched = {"evals": [(held, "validation")], "early_stopping_rounds": patience} if patience else {}
-            booster = xgboost.train(
-                {**params, "nthread": threads}, train, rounds, verbose_eval=False, **watched
-            )
-            if patience:
-                booster = booster[: booster.best_iteration + 1]
-            found.boosters.append(bytes(booster.save_raw("ubj")))
-            found.seconds.append(time.perf_counter() - started)
-        del train, held, watched, booster  # whose pages must go before their folder does
-    return found
-
-
-@dataclass
-class _Chunks:
-    """Gives XGBoost the rows of one chunk after the other, as often as it asks."""
-
-    works: Sequence[Callable[[], tuple[Prepared, Reading]]]
-    growth: Growth
-    found: Grown
-    held: bool
-    cache: str | None
-
-    def iterator(self) -> Any:
-        """Make what XGBoost pulls from; a class of XGBoost's, hence made here."""
-        import xgboost
-
-        chunks = self
-
-        class Pulled(xgboost.DataIter):
-            def __init__(self) -> None:
-                self.parts = chunks.parts()
-                super().__init__(cache_prefix=chunks.cache, release_data=True, on_host=chunks.cache is None)
-
-            def next(self, input_data: Any) -> bool:
-                part = next(self.parts, None)
-                if part is None:
-                    return False
-                X, y, weight = part
-                input_data(data=X, label=y, weight=weight)
-                return True
-
-            def reset(self) -> None:
-                self.parts = chunks.parts()
-
-        return Pulled()
-
-    def parts(self) -> Iterator[tuple[Any, Any, Any]]:
-        """Sweep over the chunks."""
-        readings: list[Reading] = []
-        for work in self.works:
-            prepared, reading = work()
-            if not readings:
-                self.found.sweeps.append(readings)
-            readings.append(reading)
-            block: Block | None = (
-                prepared.validation[self.growth.view] if self.held else prepared.train(self.growth.view)
-            )
-            assert block is not None, "the view was asked for"
-            assert block.y is not None, "trees that are grown have a target"
-            y = codes_of(block.y, self.growth.target)
-            for start in range(0, block.rows, _ROWS):
-                rows = slice(start, start + _ROWS)
-                X = block.X[rows]
-                weight = None if block.weight is None else block.weight[rows]
-                yield X if isinstance(X, np.ndarray) else X.toarray(), y[rows], weight
 
 
 def fit_trees(
@@ -159,8 +40,9 @@ def fit_trees(
     *,
     rows: int,
     name: str = "",
-    rounds: int | None = None,
-) -> dict[str, tuple[Any, ...]]:
+    rounds: Mapping[str, int] | None = None,
+    lanes: int = 1,
+) -> dict[str, tuple[Fitted, ...]]:
     """Fit candidates in every fold, one view after the other on one worker; candidates of a view share its binned rows.
 
     Parameters
@@ -177,12 +59,14 @@ def fit_trees(
         That may be learnt from.
     name : str
         Begins the names of its passes and of its facts in the ledger.
-    rounds : int, optional
-        Trees, in place of those of the candidates, where no row judges when to stop.
+    rounds : mapping of str to int, optional
+        Trees by name, in place of those of the candidates, where no row judges when to stop.
+    lanes : int
+        Tasks that grow the same trees at once, each from its share of the chunks.
 
     Returns
     -------
-    dict of str to tuple of estimator
+    dict of str to tuple of Fitted
         By name, one a fold.
 
     Raises
@@ -198,26 +82,57 @@ def fit_trees(
             mend="number the classes from 0 in the data or by features.function",
         )
     estimators = {each.name: build(each, seed=maker.splitter.seed) for each, _ in candidates}
-    found: dict[tuple[str, int], Any] = {}
-    groups: dict[tuple[int, int], list[Candidate]] = {}
+    found: dict[tuple[str, int], Fitted] = {}
+    groups: dict[tuple[int, int, bool], list[Candidate]] = {}
     for candidate, variant in candidates:
-        groups.setdefault((variant, estimators[candidate.name].max_bin or 256), []).append(candidate)
-    for (variant, max_bin), members in groups.items():
+        said = estimators[candidate.name]
+        groups.setdefault((variant, said.max_bin or 256, bool(said.enable_categorical)), []).append(candidate)
+    for (variant, max_bin, coded), members in groups.items():
         for fold in range(folds):
             view = variant * folds + fold
-            width = maker.recipes[variant if maker.shared else view].compiled.width
-            external = rows * width > BINNED_MEMORY
-            growth = _growth([estimators[each.name] for each in members], view, target, external, rounds)
-            label = f"{name}trees {view}-{max_bin}"
-            for candidate, raw in zip(members, _boosters(reader, source, maker, growth, label), strict=True):
+            layout = maker.recipes[variant if maker.shared else view].compiled.layout
+            external = rows * layout.width > BINNED_MEMORY * lanes
+            trees = tuple(rounds[each.name] for each in members) if rounds else None
+            growth = _growth([estimators[each.name] for each in members], view, target, external, trees)
+            growth = replace(
+                growth,
+                types=_types(layout) if coded else None,
+                params=tuple(_by_feature(each, layout) for each in growth.params),
+            )
+            label = f"{name}trees {view}-{max_bin}{' codes' if coded else ''}"
+            grown = _boosters(reader, source, maker, growth, label, lanes)
+            for candidate, (raw, seconds) in zip(members, grown, strict=True):
                 fitted: Any = build(candidate, seed=maker.splitter.seed)
                 fitted.load_model(bytearray(raw))
-                found[candidate.name, fold] = fitted
+                if growth.types is not None:
+                    fitted.set_params(feature_types=list(growth.types))
+                found[candidate.name, fold] = Fitted(fitted, seconds)
     return {each.name: tuple(found[each.name, fold] for fold in range(folds)) for each, _ in candidates}
 
 
+def _types(layout: Layout) -> tuple[str, ...] | None:
+    codes = set(layout.codes)
+    return tuple("c" if place in codes else "q" for place in range(layout.width)) if codes else None
+
+
+def _by_feature(params: dict[str, Any], layout: Layout) -> dict[str, Any]:
+    """Turn constraints of columns into those of features: only the one that is the column itself can rise with it."""
+    said = params.get("monotone_constraints")
+    if not isinstance(said, dict):
+        return params
+    names = layout.names
+    lost = [name for name in said if name not in names]
+    if lost:
+        raise RunError(
+            f"monotone_constraints holds {lost[0]!r}, which is no feature of one number",
+            where="models",
+            mend="name columns of numbers",
+        )
+    return {**params, "monotone_constraints": tuple(said.get(name, 0) for name in names)}
+
+
 def _growth(
-    estimators: Sequence[Any], view: int, target: Target, external: bool, rounds: int | None
+    estimators: Sequence[Any], view: int, target: Target, external: bool, rounds: tuple[int, ...] | None
 ) -> Growth:
     params = []
     for estimator in estimators:
@@ -230,7 +145,7 @@ def _growth(
         params.append(said)
     return Growth(
         tuple(params),
-        tuple(rounds or each.get_num_boosting_rounds() for each in estimators),
+        rounds or tuple(each.get_num_boosting_rounds() for each in estimators),
         tuple(None if rounds else each.early_stopping_rounds for each in estimators),
         view,
         target,
@@ -238,15 +153,20 @@ def _growth(
     )
 
 
-def _boosters(reader: Reader, source: Source, maker: BlockMaker, growth: Growth, label: str) -> list[bytes]:
-    """Grow what the ledger does not hold, and count what was read."""
+def _boosters(
+    reader: Reader, source: Source, maker: BlockMaker, growth: Growth, label: str, lanes: int
+) -> list[tuple[bytes, float]]:
+    """Grow what the ledger does not hold, and count what was read; also tell the seconds that each took."""
     ledger = reader.ledger
     known = None if ledger is None else ledger.state.facts.get(label)
     if known is not None and ledger is not None:
         for number, body in enumerate(known.body["passes"], 1):
             reader.records.append(PassRecord(**{**body, "name": f"{label} read {number}"}))
         held = unpacked(ledger.read(known.payloads["boosters"]))
-        return [held[key].tobytes() for key in sorted(held)]
+        return [
+            (held[key].tobytes(), spent)
+            for key, spent in zip(sorted(held), known.body["seconds"], strict=True)
+        ]
     where = "on disk" if growth.external else "in memory"
     reader.emit(
         Note(f"{label}: binned rows stay {where}, by one byte a number against {BINNED_MEMORY >> 20} MiB")
@@ -255,8 +175,12 @@ def _boosters(reader: Reader, source: Source, maker: BlockMaker, growth: Growth,
     reader.emit(PassStarted(label, len(source.chunks), source.rows, source.bytes))
     prepare = maker.for_epoch(1, frozenset([growth.view]))
     works = [source.work(index, prepare) for index in range(len(source.chunks))]
-    grown: Grown = reader.client.submit(grow, works, growth, pure=False).result()
+    saves = None if ledger is None else join(ledger.url, "boosters", re.sub(r"\W+", "-", label))
+    grown = grow_on_lanes(reader, works, replace(growth, saves=saves), lanes)
     seconds = time.perf_counter() - started
+    # Binned rows are shared, so each bears its part of the time that they took.
+    shared = (seconds - sum(grown.seconds)) / len(grown.boosters)
+    spent = [own + shared for own in grown.seconds]
     records = []
     for number, readings in enumerate(grown.sweeps, 1):
         record = PassRecord(f"{label} read {number}", seconds=seconds / len(grown.sweeps))
@@ -270,5 +194,7 @@ def _boosters(reader: Reader, source: Source, maker: BlockMaker, growth: Growth,
     if ledger is not None:
         raw = packed({f"{i:05}": np.frombuffer(each, np.uint8) for i, each in enumerate(grown.boosters)})
         bodies = [vars(record) for record in records]
-        ledger.append(label, {"passes": bodies}, {"boosters": raw})
-    return grown.boosters
+        ledger.append(label, {"passes": bodies, "seconds": spent}, {"boosters": raw})
+    if saves is not None:
+        remove_tree(saves)
+    return list(zip(grown.boosters, spent, strict=True))

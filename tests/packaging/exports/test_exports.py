@@ -11,7 +11,14 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.cluster import MiniBatchKMeans
 from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA
-from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestRegressor
+from sklearn.ensemble import (
+    HistGradientBoostingClassifier,
+    RandomForestRegressor,
+    StackingClassifier,
+    StackingRegressor,
+    VotingClassifier,
+    VotingRegressor,
+)
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import (
     Lasso,
@@ -29,6 +36,7 @@ from sklearn.pipeline import Pipeline
 from xgboost import XGBClassifier, XGBRegressor
 
 from headrace.errors import InputError, PackageError
+from headrace.packaging.exports import gate
 from headrace.packaging.exports.files import export_file, exports_of, verify_package
 from headrace.packaging.exports.gate import export_onnx
 from headrace.packaging.exports.onnx_file import OnnxModel, write_onnx
@@ -119,6 +127,18 @@ def test_each_preparation_says_in_onnx_what_it_says_in_scikit_learn(options: dic
     assert result.rows == result.drawn + 300
 
 
+def test_an_export_that_is_asked_about_a_few_rows_at_a_time_is_judged_alike(monkeypatch: pytest.MonkeyPatch):
+    pipeline, shape, profile = fitted(SGDClassifier(loss="log_loss", random_state=0))
+    sample = table(300, seed=5)
+    at_once = export_onnx(pipeline, shape, profile, sample)
+    monkeypatch.setattr(gate, "ASKED_CELLS", 7 * len(shape.inputs))
+    assert export_onnx(pipeline, shape, profile, sample) == at_once
+
+
+BOTH: list[tuple[str, Any]] = [
+    ("l", LogisticRegression(max_iter=20)),
+    ("s", SGDClassifier(loss="log_loss", random_state=0)),
+]
 ESTIMATORS: dict[str, tuple[Any, int]] = {
     "boosted": (XGBClassifier(n_estimators=20, max_depth=4), 2),
     "boosted of three classes": (XGBClassifier(n_estimators=7, max_depth=3), 3),
@@ -143,6 +163,22 @@ ESTIMATORS: dict[str, tuple[Any, int]] = {
         ),
         2,
     ),
+    "average": (VotingClassifier([*BOTH, ("g", GaussianNB())], voting="soft", weights=[0.2, 0.7, 0.1]), 3),
+    "average with trees": (
+        VotingClassifier(
+            [*BOTH, ("t", XGBClassifier(n_estimators=9, max_depth=3))], voting="soft", weights=[2, 1, 1]
+        ),
+        2,
+    ),
+    "average of numbers": (
+        VotingRegressor(
+            [("r", Ridge()), ("t", XGBRegressor(n_estimators=9, max_depth=3))], weights=[0.6, 0.4]
+        ),
+        0,
+    ),
+    "stack": (StackingClassifier(BOTH, cv=2), 2),
+    "stack of three classes": (StackingClassifier(BOTH, cv=2), 3),
+    "stack of numbers": (StackingRegressor([("r", Ridge()), ("s", SGDRegressor(random_state=0))], cv=2), 0),
     "threshold": (FixedThresholdClassifier(GaussianNB(), threshold=0.3), 2),
     "clusters": (MiniBatchKMeans(3, random_state=0, n_init=1), 0),
 }

@@ -57,6 +57,8 @@ def add_estimator(graph: Graph, estimator: Any, value: Value, precision: Precisi
         return add_estimator(graph, getattr(estimator, "estimator_", estimator.estimator), value, precision)
     if name == "CalibratedClassifierCV":
         return _calibrated(graph, estimator, value, precision)
+    if name in {"VotingClassifier", "VotingRegressor", "StackingClassifier", "StackingRegressor"}:
+        return _ensemble(graph, estimator, value, precision)
     if is_classifier(estimator) and not hasattr(estimator, "predict_proba"):
         raise PackageError(f"{type(estimator).__name__} gives no probabilities", where="ONNX")
     if precision == "float32":
@@ -76,7 +78,9 @@ def _link(estimator: Any) -> str | None:
         return "sigmoid"
     if name == "LogisticRegression":
         return "sigmoid" if len(estimator.classes_) == 2 else "softmax"
-    plain = {"LinearRegression", "Ridge", "Lasso", "ElasticNet", "SGDRegressor", "QuantileRegressor"}
+    plain = {
+        "LinearRegression", "Ridge", "RidgeCV", "Lasso", "ElasticNet", "SGDRegressor", "QuantileRegressor",
+    }  # fmt: skip
     if name in plain and np.ndim(estimator.coef_) == 1:
         return "identity"
     return "exp" if name in {"PoissonRegressor", "GammaRegressor"} else None
@@ -113,6 +117,27 @@ def _calibrated(graph: Graph, estimator: Any, value: Value, precision: Precision
     second = add_curve(graph, held.calibrators[0], said, precision)
     first = graph.add("Sub", graph.constant(np.ones(1, dtype=precision)), second)
     return Output(graph.add("Concat", first, second, axis=1), "probabilities", 2, precision)
+
+
+def _ensemble(graph: Graph, estimator: Any, value: Value, precision: Precision) -> Output:
+    """Add the members of an ensemble and their weighted average, or the final estimator of a stack."""
+    said = [add_estimator(graph, member, value, precision) for member in estimator.estimators_]
+    width = said[0].width
+    shape = graph.constant(np.array([-1, width], dtype=np.int64))
+    outputs = [Value(graph.add("Reshape", each.name, shape), "numbers", width) for each in said]
+    if hasattr(estimator, "final_estimator_"):
+        # scikit-learn leaves out the first of two classes, which follows from the second.
+        taken = [graph.column(each, 1) for each in outputs] if width == 2 else outputs
+        return add_estimator(graph, estimator.final_estimator_, graph.join(taken), precision)
+    shares = np.asarray(estimator.weights, dtype=precision)
+    scaled = [
+        graph.add("Mul", each.name, graph.constant(np.array([share])))
+        for each, share in zip(outputs, shares / shares.sum(), strict=True)
+    ]
+    mean = graph.add("Sum", *scaled)
+    if said[0].says == "prediction":
+        mean = graph.add("Reshape", mean, graph.constant(np.array([-1])))
+    return replace(said[0], name=mean)
 
 
 def _boosted(graph: Graph, estimator: Any, value: Value, precision: Precision) -> Output:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from headrace.packaging.signature import Signature
 
 MODEL = "model.onnx"
+_WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"
 
 
 def write_onnx(pipeline: Any, signature: Signature, precision: Precision = "float64") -> bytes:
@@ -93,6 +95,9 @@ class OnnxModel:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
+        # A file may say that its weights lie in files beside it, which would let a hostile one read ours: nothing lies
+        # beneath the null device.
+        options.add_session_config_entry(_WEIGHTS_FOLDER, os.devnull)
         try:
             self._session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # the runtime has a dozen error classes that share no base
