@@ -45,9 +45,23 @@ def grow_on_lanes(
         When workers are lost again and again.
     """
     lanes = min(lanes, len(works))
-    if lanes == 1:
-        alone: Grown = reader.client.submit(grow, works, growth, pure=False).result()
-        return alone
+    with _ways_may_be_large():
+        if lanes == 1:
+            alone: Grown = reader.client.submit(grow, works, growth, pure=False).result()
+            return alone
+        return _together(reader, works, growth, lanes)
+
+
+def _ways_may_be_large() -> Any:
+    """Keep Dask from warning of what is sent: the preparations of many folds and variants take megabytes."""
+    import dask
+
+    return dask.config.set({"distributed.admin.large-graph-warning-threshold": "1TB"})
+
+
+def _together(
+    reader: Reader, works: Sequence[Callable[[], tuple[Prepared, Reading]]], growth: Growth, lanes: int
+) -> Grown:
     from xgboost.core import XGBoostError
 
     for _ in range(ATTEMPTS):
