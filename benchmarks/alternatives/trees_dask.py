@@ -24,10 +24,16 @@ def main():
     ):
         with clock.stage("train"):
             frame = dd.read_parquet(given.files, columns=[*NUMERIC, *TEXT, "time", TARGET])
-            frame = frame.categorize(columns=list(TEXT))
+            # `categorize` fails on a frame read from Parquet (dask 2026.8): the words are looked up column by column.
+            words = dask.compute(*(frame[name].unique() for name in TEXT))
+            kinds = {
+                name: pd.CategoricalDtype(sorted(found)) for name, found in zip(TEXT, words, strict=True)
+            }
+            frame = frame.astype(kinds)
             frame[list(NUMERIC)] = frame[list(NUMERIC)].astype(np.float32)
             late = frame["time"] >= pd.Timestamp(test_from(given.files))
-            learnt = frame[~late]
+            # Else features and target are read in different partitions, which XGBoost refuses.
+            learnt = frame[~late].persist()
             features = [*NUMERIC, *TEXT]
             train = xgboost.dask.DaskQuantileDMatrix(
                 client, learnt[features], learnt[TARGET], enable_categorical=True
