@@ -212,9 +212,9 @@ class RemoteWorkers(Workers):
 
         return joined(self)
 
+    @abstractmethod
     def deploy(self, security: Security | None) -> AbstractContextManager[Any]:
         """Start the workers; the context yields what ``distributed.Client`` takes, an address or a cluster."""
-        raise NotImplementedError
 
     def settings(self) -> dict[str, Any]:
         """Dask settings that hold while the cluster lives, besides those of every kind."""
