@@ -1,11 +1,15 @@
 """Ridge regression of 8 penalties x 5 folds: one pass of headrace over Parquet beside RidgeCV on what fits in memory.
 
-    python benchmarks/exact.py DIRECTORY [--rows 20000000] [--memory-rows 2000000] [--json FILE]
+    python benchmarks/exact.py [--rows 20000000] [--memory-rows 2000000] [--limit 3600] [--json FILE]
 
-DIRECTORY receives 60 numeric columns and a target as Parquet, unless it has them. headrace runs a workflow on two
-workers; its figure is that of the pass ``exact``, after which all 40 fits are algebra. RidgeCV gets the first rows, read
-before its clock starts, the same penalties and as many folds, and fits them one after the other. Equality is measured on these
-rows: the largest difference of a coefficient of the 40 fits from the refit, relative to the largest coefficient.
+60 numeric columns and a target are written as Parquet to `data/`, unless they are there. `headrace run` works on all of
+them with two workers, and again on as many as RidgeCV gets; its figure is that of the pass ``exact``, after which all
+40 fits are algebra. RidgeCV fits two at a time, to rows that are in memory and scaled before its clock starts. Each
+program runs alone in its own process; the memory is that of its whole tree.
+
+Equality is measured on the rows that RidgeCV gets, as the largest difference of a coefficient relative to the largest
+one: of the model that `headrace run` publishes from scikit-learn's pipeline of the same steps fitted to the same rows,
+and of all 40 fits from products from a refit each.
 """
 
 import os
@@ -14,127 +18,110 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # one thread a worker, as th
 
 import argparse
 import json
-import time
+import shutil
+import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-import yaml
 
-COLUMNS, FOLDS, GROUP = 60, 5, 250_000
-ALPHAS = [float(10.0**power) for power in range(-3, 5)]
+from measure import ALTERNATIVES, measure
+from run import ROOT, machine
 
-
-def make(directory: Path, rows: int) -> None:
-    """Write columns with correlations, means and scales of their own."""
-    rng = np.random.default_rng(0)
-    mixing = np.eye(COLUMNS) + 0.2 * rng.normal(size=(COLUMNS, COLUMNS))
-    scale, mean, coefficients = (
-        10.0 ** rng.uniform(-2, 2, COLUMNS),
-        rng.normal(size=COLUMNS),
-        rng.normal(size=COLUMNS),
-    )
-    names = [f"x{j:02}" for j in range(COLUMNS)]
-    directory.mkdir(parents=True, exist_ok=True)
-    for number, start in enumerate(range(0, rows, 1_000_000)):
-        path = directory / f"part-{number:04}.parquet"
-        if path.exists():
-            continue
-        count = min(1_000_000, rows - start)
-        Z = rng.normal(size=(count, COLUMNS)) @ mixing
-        y = Z @ coefficients + 10 * rng.normal(size=count)
-        table = pa.table(dict(zip(names, ((Z + mean) * scale).T, strict=True)) | {"y": y})
-        pq.write_table(table, path, row_group_size=GROUP)
+sys.path.insert(0, str(ALTERNATIVES))
+from exact_ridgecv import read
+from exact_work import ALPHAS, BYTES_A_ROW, COLUMNS, FOLDS, make
 
 
-def headrace(directory: Path, place: Path) -> dict[str, float]:
-    """Run the workflow and return the seconds of its pass."""
-    from headrace.cluster.config import ClusterFile
-    from headrace.runs import Workflow
-
-    document = {
-        "problem": {"name": "exact", "task": "regression", "target": "y"},
-        "data": {"url": str(directory)},
-        "prepare": {"numeric": {"clip": None}},
-        "validation": {"kind": "kfold", "folds": FOLDS},
-        "models": [{"name": "ridge", "estimator": "sklearn.linear_model.Ridge", "params": {"alpha": ALPHAS}}],
-        "evaluate": {"bootstrap": 0},
-        "checks": {"on_fail": "warn"},
-        "publish": {"registry": str(place / "registry")},
-    }
-    Workflow.parse(yaml.safe_dump(document)).run(ClusterFile(workers=2), str(place / "run"))
-    record = json.loads((place / "run" / "run.json").read_text())
-    (exact,) = (each for each in record["passes"] if each["name"] == "exact")
-    return {
-        "rows": exact["rows"],
-        "seconds": exact["seconds"],
-        "peak_bytes": record["peak_rss_bytes"]["total"],
-    }
+def data_of(rows: int) -> Path:
+    """Return the generated data of that size, made when they are not there."""
+    data = ROOT / "data" / f"exact-{rows}"
+    held = sum(path.stat().st_size for path in data.glob("*.parquet"))
+    needed, free = rows * BYTES_A_ROW - held, shutil.disk_usage(ROOT / "data").free
+    if needed > 0.9 * free:
+        sys.exit(f"{rows:,} rows need {needed / 2**30:.1f} GiB more, and {free / 2**30:.1f} GiB are free")
+    make(data, rows)
+    return data
 
 
-def in_memory(directory: Path, rows: int) -> dict[str, float]:
-    """Time RidgeCV on the first rows, and hold the coefficients from products against refits."""
-    from sklearn.linear_model import Ridge, RidgeCV
+def largest_difference(ours: np.ndarray, theirs: np.ndarray) -> float:
+    """Return the largest difference of a coefficient relative to the largest coefficient."""
+    return float(np.abs(ours - theirs).max() / np.abs(theirs).max())
+
+
+def published_difference(data: Path, model: str, alpha: float) -> float:
+    """Compare the published model with a pipeline that scikit-learn fits to the same rows."""
+    from sklearn.linear_model import Ridge
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    import headrace as hr
+
+    X, y = read(sorted(data.glob("*.parquet")))
+    learnt = len(y) - len(y) // 100  # as `test_from`
+    theirs = make_pipeline(StandardScaler(), Ridge(alpha=alpha)).fit(X[:learnt], y[:learnt])[-1].coef_
+    return largest_difference(hr.load(model).pipeline[-1].coef_, theirs)
+
+
+def fits_difference(data: Path) -> float:
+    """Compare all fits from products of rows, by penalty and fold, with refits to the rows."""
+    from sklearn.linear_model import Ridge
 
     from headrace.engine.folds import RowFolds
     from headrace.training.exact import CellProducts, fit_exact
     from headrace.training.sweeps import Rows
 
-    parts = sorted(directory.glob("*.parquet"))
-    tables, held = [], 0
-    for path in parts:
-        if held < rows:
-            tables.append(pq.read_table(path))
-            held += tables[-1].num_rows
-    table = pa.concat_tables(tables).slice(0, rows)
-    X = np.column_stack([table[name].to_numpy() for name in table.column_names[:-1]])
-    y = table["y"].to_numpy()
-    del tables, table
-    X = (X - X.mean(axis=0)) / X.std(axis=0)
-    started = time.perf_counter()
-    RidgeCV(alphas=ALPHAS, cv=FOLDS).fit(X, y)
-    seconds = time.perf_counter() - started
+    X, y = read(sorted(data.glob("*.parquet")))
+    X -= X.mean(axis=0)
+    X /= X.std(axis=0)
     cells = np.random.default_rng(1).integers(0, FOLDS, len(y))
-    started = time.perf_counter()
     products = CellProducts.of(Rows(X, y, None, cells[None]), FOLDS, 0)
-    ours = {
-        (fold.name, alpha): fit_exact(
-            Ridge(alpha=alpha), products.training(fold), path="sklearn.linear_model.Ridge"
-        )
-        for fold in RowFolds(FOLDS).folds
-        for alpha in ALPHAS
-    }
-    algebra = time.perf_counter() - started
     worst = 0.0
     for fold in RowFolds(FOLDS).folds:
         learnt = ~np.isin(cells, fold.validation)
         Z, target = X[learnt], y[learnt]
         for alpha in ALPHAS:
-            theirs = Ridge(alpha=alpha).fit(Z, target).coef_
-            away = np.abs(ours[fold.name, alpha].coef_ - theirs).max() / np.abs(theirs).max()
-            worst = max(worst, float(away))
-    return {"rows": len(y), "seconds": seconds, "same_rows_in_one_pass": algebra, "largest_difference": worst}
+            ours = fit_exact(Ridge(alpha=alpha), products.training(fold), path="sklearn.linear_model.Ridge")
+            worst = max(worst, largest_difference(ours.coef_, Ridge(alpha=alpha).fit(Z, target).coef_))
+    return worst
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("directory", type=Path)
     parser.add_argument("--rows", type=int, default=20_000_000)
     parser.add_argument("--memory-rows", type=int, default=2_000_000)
+    parser.add_argument("--limit", type=float, default=3600, help="seconds that one program may take")
     parser.add_argument("--json", type=Path, help="write the figures here as well")
-    options = parser.parse_args()
-    data = options.directory / "data"
-    make(data, options.rows)
-    found = {
-        "headrace": headrace(data, options.directory),
-        "RidgeCV": in_memory(data, min(options.rows, options.memory_rows)),
-    }
-    ours, theirs = (each["rows"] / each["seconds"] for each in found.values())
-    found["ratio_of_rows_a_second"] = ours / theirs
-    print(json.dumps(found, indent=1))
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=1) + "\n")
+    given = parser.parse_args()
+    few = data_of(min(given.rows, given.memory_rows))
+    found = {}
+    for label, name, data in (
+        ("headrace", "exact_headrace", data_of(given.rows)),
+        ("headrace, rows of RidgeCV", "exact_headrace", few),
+        ("RidgeCV", "exact_ridgecv", few),
+    ):
+        found[label] = measure(name, data, workers=2, limit=given.limit)
+        each = found[label]
+        print(
+            f"{label:26} {each.status:8} {each.rows:11,} rows {each.seconds:8.1f} s {each.peak / 2**20:8,.0f} MiB  {each.error}",
+            flush=True,
+        )
+    most, same, theirs = found.values()
+    figures: dict[str, object] = {"rows": given.rows, "columns": len(COLUMNS), "machine": machine()}
+    if all(each.document for each in found.values()):
+        figures |= {
+            "ratio_of_rows_a_second": round(most.rate / theirs.rate, 2),
+            "ratio_of_rows_a_second_same_rows": round(same.rate / theirs.rate, 2),
+            "memory_ratio_same_rows": round(same.peak / theirs.peak, 3),
+            "largest_difference_of_the_published_model": published_difference(
+                few, same.document["model"], same.document["alpha"]
+            ),
+            "largest_difference_of_40_fits": fits_difference(few),
+        }
+        print(json.dumps(figures, indent=1))
+    if given.json:
+        results = {label: asdict(each) for label, each in found.items()}
+        given.json.write_text(json.dumps({**figures, "results": results}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

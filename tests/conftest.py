@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 from tests.browser import browser
-from tests.servers import gcs, gcs_server, s3, s3_server
+from tests.servers import azure, azure_server, gcs, gcs_server, s3, s3_server, web
 
 from headrace.cluster.config import ClusterFile
 
@@ -21,7 +21,16 @@ if TYPE_CHECKING:
 # One thread in BLAS, as on workers: read by the libraries when they are loaded.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-__all__ = ["browser", "gcs", "gcs_server", "s3", "s3_server"]  # fixtures of other modules
+__all__ = [
+    "azure",
+    "azure_server",
+    "browser",
+    "gcs",
+    "gcs_server",
+    "s3",
+    "s3_server",
+    "web",
+]  # fixtures of other modules
 
 # `make test` draws the same examples each time, so that a change is judged by what it changed; `make test-all` draws
 # new ones.

@@ -6,20 +6,26 @@ lets this process and those it starts reach the server.
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import importlib.util
+import io
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import fsspec
 import pytest
@@ -31,6 +37,9 @@ BUCKET = "headrace"
 KEY, SECRET = "AKHEADRACE", "SKHEADRACE"
 READER_KEY, READER_SECRET = "AKREADER", "SKREADER"
 """Credentials that may read and not write (S3 only)."""
+AZURE_ACCOUNT = "devstoreaccount1"
+AZURE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+"""Of Azurite: the same everywhere, and known to all."""
 
 
 @dataclass(frozen=True)
@@ -65,9 +74,15 @@ _GIVEN: set[int] = set()
 
 @contextmanager
 def running(
-    command: Sequence[str], *, port: int, ready: str, folder: Path, environment: dict[str, str] | None = None
+    command: Sequence[str],
+    *,
+    port: int,
+    ready: str,
+    folder: Path,
+    environment: dict[str, str] | None = None,
+    status: int = 200,
 ) -> Iterator[None]:
-    """Start a server, wait until ``http://127.0.0.1:port/ready`` answers 200, and end it afterwards."""
+    """Start a server, wait until ``http://127.0.0.1:port/ready`` answers `status`, and end it afterwards."""
     log = folder / "server.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -79,7 +94,7 @@ def running(
         )
     try:
         end = time.monotonic() + 60
-        while not _answers(port, ready):
+        while not _answers(port, ready, status):
             if process.poll() is not None or time.monotonic() > end:
                 pytest.fail(f"{command[0]} did not start: {log.read_text()[-1_000:]}")
             time.sleep(0.05)
@@ -89,11 +104,11 @@ def running(
         process.wait()
 
 
-def _answers(port: int, path: str) -> bool:
+def _answers(port: int, path: str, status: int) -> bool:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
     try:
         connection.request("GET", path)
-        return connection.getresponse().status == 200
+        return connection.getresponse().status == status
     except OSError:
         return False
     finally:
@@ -171,6 +186,78 @@ def gcs_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
             "GOOGLE_CLOUD_PROJECT": "tests",
         }
         yield Store(f"gs://{BUCKET}", environment, "gs")
+
+
+@pytest.fixture(scope="session")
+def azure_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """Azurite with the container `BUCKET`."""
+    folder = Path(os.environ.get("AZURITE", "node_modules/azurite"))
+    program = folder / "dist" / "src" / "blob" / "main.js"
+    if not program.exists() or shutil.which("node") is None:
+        pytest.skip(
+            "the Azure server is missing: npm install azurite, and set AZURITE to node_modules/azurite"
+        )
+    if importlib.util.find_spec("adlfs") is None:
+        pytest.skip("adlfs is missing: pip install 'headrace[azure]'")
+    from azure.storage.blob import BlobServiceClient
+
+    port = free_port()
+    place = tmp_path_factory.mktemp("azure")
+    command = [
+        *("node", str(program.resolve()), "--blobHost", "127.0.0.1", "--blobPort", str(port)),
+        *("--location", str(place), "--silent", "--disableTelemetry", "--skipApiVersionCheck"),
+    ]
+    connection = (
+        f"DefaultEndpointsProtocol=http;AccountName={AZURE_ACCOUNT};AccountKey={AZURE_KEY};"
+        f"BlobEndpoint=http://127.0.0.1:{port}/{AZURE_ACCOUNT};"
+    )
+    with running(command, port=port, ready="/", folder=place, status=400):
+        with BlobServiceClient.from_connection_string(connection) as client:
+            client.create_container(BUCKET)
+        yield Store(f"abfs://{BUCKET}", {"AZURE_STORAGE_CONNECTION_STRING": connection}, "abfs")
+
+
+@pytest.fixture
+def azure(azure_server: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The URL of an empty folder on Azure Blob Storage."""
+    yield from _reachable(azure_server, monkeypatch)
+
+
+class _Ranges(SimpleHTTPRequestHandler):
+    """Files of a folder with ranges and etags, which the server of the standard library does not know."""
+
+    def send_head(self) -> io.BytesIO | BinaryIO | None:
+        path = Path(self.translate_path(self.path))
+        if not path.is_file():
+            return super().send_head()
+        whole = path.read_bytes()
+        asked = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+        first, end = (int(asked[1]), min(int(asked[2]) + 1, len(whole))) if asked else (0, len(whole))
+        self.send_response(206 if asked else 200)
+        if asked:
+            self.send_header("Content-Range", f"bytes {first}-{end - 1}/{len(whole)}")
+        self.send_header("Accept-Ranges", "bytes")
+        self.send_header("Content-Length", str(end - first))
+        self.send_header("ETag", f'"{hashlib.sha256(whole).hexdigest()[:16]}"')
+        self.end_headers()
+        return io.BytesIO(whole[first:end])
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """The URL of an empty folder on a web server, and the folder."""
+    folder = tmp_path / "web"
+    folder.mkdir()
+    server = ThreadingHTTPServer(("127.0.0.1", free_port()), partial(_Ranges, directory=str(folder)))
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}", folder
+    server.shutdown()
+    server.server_close()
+    fsspec.get_filesystem_class("http").clear_instance_cache()
 
 
 @pytest.fixture

@@ -100,7 +100,7 @@ def commands(page: Path) -> Iterator[list[str]]:
 @pytest.mark.parametrize("page", pages_with("console"))
 def test_commands_of_a_page_exist_with_their_options(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for words in commands(page):
-        names = words[:2] if words[0] in {"models", "jobs", "cluster", "monitor"} else words[:1]
+        names = words[:2] if words[0] in {"models", "jobs", "cluster", "monitor", "audit"} else words[:1]
         assert run_command([*names, "--help"]) == 0, names
         text = capsys.readouterr().out
         for option in (word.partition("=")[0] for word in words if word.startswith("-")):

@@ -15,6 +15,7 @@ from headrace.engine.folds import (
     TimeFolds,
     time_length,
 )
+from headrace.engine.nesting import NestedFolds
 from headrace.errors import WorkflowError
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def folds_of(workflow: WorkflowFile, whole: Source, training: Sequence[Chunk], *, made: bool) -> Folds | None:
-    """Make the folds of a workflow, or None for a holdout.
+    """Make the folds of a workflow, with folds within them where it asks for these, or None for a holdout.
 
     Parameters
     ----------
@@ -46,6 +47,13 @@ def folds_of(workflow: WorkflowFile, whole: Source, training: Sequence[Chunk], *
     WorkflowError
         When the kind of folds does not fit the task or the data.
     """
+    folds = _outer(workflow, whole, training, made=made)
+    return (
+        NestedFolds(folds) if folds is not None and getattr(workflow.validation, "nested", False) else folds
+    )
+
+
+def _outer(workflow: WorkflowFile, whole: Source, training: Sequence[Chunk], *, made: bool) -> Folds | None:
     said, problem = workflow.validation, workflow.problem
     if said.kind == "kfold":
         return RowFolds(said.folds, said.repeats)

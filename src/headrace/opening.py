@@ -12,6 +12,7 @@ import pyarrow as pa
 from headrace.data.dataset import Dataset
 from headrace.data.embeddings import made_bytes, made_names
 from headrace.data.history import require_history
+from headrace.data.pii import find_treatments
 from headrace.engine.embedding import find_embeddings
 from headrace.engine.past import require_order
 from headrace.engine.plan import PARTS_OF_SPLIT, STORED_BYTES, validation_limit
@@ -28,10 +29,11 @@ from headrace.training.blocks import Target
 from headrace.training.variants import ways_to_prepare
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from headrace.accumulators.detail import Detail
     from headrace.data.dataset import Chunk
+    from headrace.data.pii import Treatment
     from headrace.engine.source import Source
     from headrace.preparation.needs import PreparationFinder
     from headrace.profiling.explorers import Explorers
@@ -56,12 +58,22 @@ class Opened:
     trained: Source
     tested: Source
     splitter: Splitter
+    treatments: tuple[Treatment, ...]
+    """What is done with columns about persons."""
     slabs: tuple[Slab, ...]
     """The columns that are profiled: in one slab, but for very wide tables."""
     detail: Detail
     """What is kept of a column of several slabs."""
     looked_back: Source | None = None
     """What is read to know what came before each chunk; None when nothing is made from the rows before."""
+
+    def treatments_of(self, features: Collection[str]) -> tuple[Treatment, ...]:
+        """Say what is done with the columns of which some features come."""
+        source = self.trained
+        made = source.history.inputs if source.history else ()
+        read = {*features, *made, *(each.column for each in source.embeddings)}
+        every = source.features is not None  # any column may go into a feature function
+        return tuple(each for each in self.treatments if every or each.column in read)
 
     @property
     def native(self) -> bool:
@@ -92,7 +104,8 @@ def open_data(workflow: WorkflowFile, memory: int) -> Opened:
         When the files cannot be used.
     """
     data, evaluate = workflow.data, workflow.evaluate
-    dataset = Dataset(data.url, memory=memory, where=data.where)
+    treatments = find_treatments(workflow.pii)
+    dataset = Dataset(data.url, memory=memory, where=data.where).treated(treatments)
     raw = dataset.schema.names
     function = workflow.features.function if workflow.features else None
     history = data.looked_back
@@ -111,7 +124,7 @@ def open_data(workflow: WorkflowFile, memory: int) -> Opened:
     names = whole.schema.names
     target = workflow.problem.target
     _require(names, {"problem.target": [target], "data.time": [data.time], "data.weight": [data.weight]})
-    _require([*names, *raw], {"data.drop": data.drop})
+    _require([*names, *raw, *(each.column for each in treatments)], {"data.drop": data.drop})
     folded, split = workflow.validation, data.split
     keys = {
         "validation.key": getattr(folded, "key", None),
@@ -132,8 +145,14 @@ def open_data(workflow: WorkflowFile, memory: int) -> Opened:
         raise WorkflowError("no column is left as a feature", where="data.drop", mend="drop fewer columns")
     by_time = split.kind == "time"
     training, testing = dataset.chunks, dataset.chunks
-    if split.kind == "time" and data.time is not None and data.time in raw and function is None:
-        # A feature function may move times, so that footers tell about parts only without one.
+    if (
+        split.kind == "time"
+        and data.time is not None
+        and data.time in raw
+        and function is None
+        and not any(each.column == data.time for each in treatments)
+    ):
+        # A feature function may move times, and so may a treatment: footers tell about parts only without them.
         dataset = dataset.cut_at(data.time, split.test_from)
         sides = [dataset.sides(chunk) for chunk in dataset.chunks]
         training, testing = (
@@ -172,10 +191,22 @@ def open_data(workflow: WorkflowFile, memory: int) -> Opened:
         trained=reading(_ordered(names, set(used)), training),
         tested=reading(tested, testing),
         splitter=splitter,
+        treatments=treatments,
         slabs=cut_slabs(source, told_apart, groups=groups, chunked=splitter.folds is not None),
         detail=kept_detail(len(profiled), groups=groups, memory=memory),
         looked_back=None if history is None else source_of(dataset, history.inputs),
     )
+
+
+def data_facts(workflow: WorkflowFile, opened: Opened) -> dict[str, Any]:
+    """Say for the model card which data were used, and how."""
+    return {
+        "url": opened.dataset.url,
+        "rows": opened.dataset.rows,
+        "where": workflow.data.where,
+        "split": workflow.data.split.kind,
+        "pii": {each.column: each.words for each in opened.treatments},
+    }
 
 
 def judged_rows(opened: Opened) -> int:

@@ -8,11 +8,13 @@ from headrace.errors import RunError
 from headrace.training.direct import Direct, Outcome, Refit
 from headrace.training.exact_refit import carried, refit_map
 from headrace.training.routes import TREES, is_direct, is_exact
+from headrace.training.trees import grown_rounds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from headrace.engine.passes import Reader
+    from headrace.engine.source import Source
     from headrace.preparation.options import PrepareOptions
     from headrace.profiling.profile import Profile
     from headrace.selecting import Selector
@@ -70,18 +72,25 @@ def fit_in_folds(
 
 
 def fit_at_the_end(
-    selector: Selector, best: Sequence[Trained], maker: BlockMaker, reader: Reader, name: str
+    selector: Selector,
+    best: Sequence[Trained],
+    maker: BlockMaker,
+    source: Source,
+    reader: Reader,
+    name: str,
 ) -> dict[str, Any]:
-    """Fit candidates of several folds to all rows that a maker without folds prepares; trees as many as in the folds.
+    """Fit candidates to all rows that a maker without folds prepares; trees as many as in the folds, or in the holdout.
 
     Parameters
     ----------
     selector : Selector
         Of the run.
     best : sequence of Trained
-        That are fitted outright, with folds.
+        That are fitted outright.
     maker : BlockMaker
         Prepares the rows.
+    source : Source
+        The chunks.
     reader : Reader
         Runs the passes and counts them.
     name : str
@@ -97,15 +106,14 @@ def fit_at_the_end(
     RunError
         When one cannot be fitted to all rows.
     """
-    rounds = {}
-    for each in best:
-        if each.candidate.estimator in TREES:
-            grown: list[Any] = [fold.estimator for fold in each.folds]
-            trees = sum(one.get_booster().num_boosted_rounds() for one in grown)
-            rounds[each.candidate.name] = round(trees / len(grown))
+    rounds = {
+        each.candidate.name: grown_rounds(each.folds or (each,))
+        for each in best
+        if each.candidate.estimator in TREES
+    }
     outcome = outcome_of(selector.whole, maker)
     direct = Direct(
-        reader, selector.opened.trained, maker, outcome,
+        reader, source, maker, outcome,
         name=name, rounds=rounds, lanes=selector.workflow.train.lanes,
     )  # fmt: skip
     found = direct.fit([(each.candidate, 0) for each in best])

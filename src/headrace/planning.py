@@ -23,6 +23,8 @@ from headrace.preparation.footprint import fitted_bytes, found_bytes
 from headrace.preparation.native import RESIDENT
 from headrace.preparation.needs import reduced_texts
 from headrace.profiling.slabs import deal_finders, rest_of
+from headrace.training.dask_models import DASK_MODELS
+from headrace.training.dask_solving import COPIES
 from headrace.training.routes import passes_of
 from headrace.training.search import most_preparations, rounds_of
 
@@ -62,8 +64,11 @@ def plan_run(
     passes = passes_of(workflow.models, workflow.train.epochs, folded)
     epochs = [f"{each}{name}" for each in rounds for name in passes]
     copies = 1
-    if splitter.folds is not None:
+    if splitter.folds is not None or workflow.train.refit is not None:
         epochs += [f"final {name}" for name in passes]
+    if workflow.train.refit == "all":
+        epochs += [f"all {name}" for name in passes]
+    if splitter.folds is not None:
         # Of shared rows there is one copy, and each thread takes those of one fold out of it.
         copies = 2 if getattr(workflow.validation, "shared_preparation", False) else len(splitter.folds.folds)
     if workflow.search is not None:
@@ -95,6 +100,7 @@ def plan_run(
             *_history_costs(opened),
             *_embedding_costs(opened),
             *_preparation_costs(workflow, opened),
+            *_peer_costs(workflow),
             *_slab_costs(opened),
         ],
         looked_back=None if opened.looked_back is None else _reads(dataset, opened.looked_back),
@@ -148,6 +154,15 @@ def _learnt_again(workflow: WorkflowFile, opened: Opened) -> int:
     folds, shared = opened.splitter.folds, getattr(workflow.validation, "shared_preparation", False)
     sets = 1 if folds is None or shared else len(folds.folds) + 1
     return sets * sum(8 * width * width for width, _ in texts.values())
+
+
+def _peer_costs(workflow: WorkflowFile) -> list[str]:
+    """Say what models of dask-ml cost."""
+    names = [model.name for model in workflow.models if model.estimator in DASK_MODELS]
+    if not names:
+        return []
+    cost = f"each step reads all chunks, and each thread holds {COPIES} dense copies of one"
+    return [f"{', '.join(names)}: dask-ml takes one model of one fold after the other; {cost}"]
 
 
 def _slab_costs(opened: Opened) -> list[str]:

@@ -60,6 +60,10 @@ class ProblemOptions(Options):
     )
     data_needs: str = Field(default="", description="Which data are needed, from where, how fresh")
     risks: tuple[str, ...] = Field(default=(), description="What may go wrong in use")
+    owner: str = Field(default="", description="Who answers for the model, and how to reach them")
+    intended_use: str = Field(default="", description="By whom it is to be used, for which decisions")
+    out_of_scope: tuple[str, ...] = Field(default=(), description="What it must not be used for")
+    limits: tuple[str, ...] = Field(default=(), description="Where it is known not to work")
 
     @model_validator(mode="after")
     def _target_and_metrics_fit_the_task(self) -> ProblemOptions:

@@ -9,6 +9,7 @@ from html import escape
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from headrace.data import audit
 from headrace.data.embeddings import WHERE as EMBEDDINGS
 from headrace.data.storage import read_bytes
 from headrace.decision import check_decision, decide
@@ -21,6 +22,7 @@ from headrace.errors import HeadraceError, InputError, RunError, StorageError
 from headrace.evaluation.cells import cells_of
 from headrace.evaluation.testing import assess
 from headrace.evaluation.understanding import understand
+from headrace.finishing import finish, refit
 from headrace.opening import Opened, open_data, read_target
 from headrace.planning import plan_run
 from headrace.preparing import learn_products
@@ -28,7 +30,7 @@ from headrace.profiling.folds import training_profile
 from headrace.profiling.profile import compact
 from headrace.profiling.writing import profile_lines
 from headrace.rundir import RunDirectory, new_directory
-from headrace.selecting import Selector, check_candidates, finish, select
+from headrace.selecting import Selector, check_candidates, select
 from headrace.stages import (
     check,
     judge,
@@ -248,6 +250,7 @@ class Workflow:
                     directory.close("failed", error=str(error), **measured(reader, directory))
                     report(self.options, directory)
                 raise
+        _audit(directory)
         return RunResult(directory.record, directory.url, passed)
 
     def _record(self, opened: Opened, plan: Plan) -> dict[str, Any]:
@@ -306,8 +309,8 @@ def spine(
     with run.stage("train"):
         training = select(selector, reader, run)
     with run.stage("final fit"):
-        training, preparation, maker = finish(selector, training, reader, run)
-        training, maker, judged_by = decide(workflow, training, maker, run)
+        fitted, preparation, maker = finish(selector, training, reader, run)
+        training, maker, judged_by = decide(workflow, fitted, maker, run)
         run.products["preparation"] = preparation
     with run.stage("evaluate"):
         models = {"best": training.best.estimator, BASELINE: baseline(learnable, target)}
@@ -324,6 +327,7 @@ def spine(
         )  # fmt: skip
         run.write("understanding", understood.to_dict())
     with run.stage("package"):
+        training = refit(selector, fitted, training, preparation, reader, run)
         passed = judge(workflow, training, tested.assessments, run)
         manifest = package(
             workflow, opened, preparation, target, training, learnable, tested.rows, passed, run
@@ -337,6 +341,14 @@ def spine(
     if reader.ledger is not None:
         reader.ledger.append(CLOSED, {"run": run.record, "extendable": workflow.search is not None})
     return passed
+
+
+def _audit(directory: RunDirectory) -> None:
+    record = directory.record
+    audit.record(
+        "trained", record["model"], run=directory.url, data=record["data"]["url"],
+        fingerprint=record["data"]["fingerprint"], model_sha256=record["model_sha256"], status=record["status"],
+    )  # fmt: skip
 
 
 def _ended(directory: RunDirectory) -> RunResult:

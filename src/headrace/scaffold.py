@@ -11,6 +11,7 @@ import yaml
 from headrace.errors import DataError
 from headrace.profiling.checks import check_profile
 from headrace.profiling.outcomes import moment_of, value_of
+from headrace.profiling.privacy import personal_columns
 
 if TYPE_CHECKING:
     from headrace.profiling.profile import ColumnProfile, Profile
@@ -65,10 +66,26 @@ def write_workflow(profile: Profile, *, url: str, target: str) -> str:
         [
             *_problem(profile, guess, url, target),
             *_data(guess, url),
+            *_pii(profile),
             *_checks(profile, guess, target),
             *_rest(profile, guess),
         ]
     )
+
+
+def _pii(profile: Profile) -> list[str]:
+    """Name columns that may tell about persons; as a comment, since only the user can say what they are needed for."""
+    personal = personal_columns(profile)
+    if not personal:
+        return []
+    return [
+        "# These may tell about persons. Each can be: drop, mask, {kind: hash, key: env:NAME}, {kind: bin, width: 5},",
+        "# {kind: period, to: year} or {kind: prefix, characters: 2}.",
+        "# pii:",
+        "#   columns:",
+        *(f"#     {_quoted(name)}: drop  # {_comment(why)}" for name, why in personal.items()),
+        "",
+    ]
 
 
 def _guess(profile: Profile, target: str) -> Guess:

@@ -6,9 +6,11 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from headrace.data import audit
 from headrace.data.dataset import Dataset
 from headrace.data.embeddings import made_bytes, made_names
 from headrace.data.history import require_history
+from headrace.data.pii import require_keys
 from headrace.data.storage import exists, is_local, join, list_names, open_filesystem, read_json, write_json
 from headrace.engine.embedding import load_encoder
 from headrace.engine.events import Note
@@ -22,6 +24,7 @@ from headrace.packaging.inputs import to_table
 from headrace.packaging.package import MANIFEST, read_package, sha256
 from headrace.packaging.signing import require_signature
 from headrace.packaging.trust import require_function
+from headrace.preparation.native import worthwhile
 from headrace.profiling.profile import compact
 from headrace.serving.batch import REJECTED, SCORING, Scorer, Written, output_names, score_source
 from headrace.serving.loading import Place
@@ -103,15 +106,18 @@ def score(
     from headrace.cluster.config import default_cluster
 
     output = _absolute(output)
-    url, version = Place(model, registry).find()
+    place = Place(model, registry)
+    url, version = place.find()
     url = _absolute(url)
     package = read_package(url)
-    require_signature(package)
+    require_signature(package, version=None if place.is_folder else version)
     require_function(package.manifest.signature.features_function, features, where=url)
     manifest_sha256 = sha256(package.contents[MANIFEST])
     begun = _begun(output, resume=resume)
     dataset = Dataset(data, memory=begun.get("memory") or (cluster or default_cluster()).memory_bytes)
     signature = package.manifest.signature
+    require_keys(signature.pii)
+    dataset = dataset.treated(signature.pii)
     history, embeddings = _history(signature, dataset), _embeddings(signature, dataset)
     dataset = dataset.widened(made_bytes(embeddings)) if embeddings else dataset
     guard = guard or GuardOptions(missing="reject")
@@ -139,10 +145,14 @@ def score(
     to_table(source.schema.empty_table(), signature.inputs)
     if exists(join(output, SCORES)):
         return dict(read_json(join(output, SCORES)))
-    scorer = Scorer(url, manifest_sha256, version, output, tuple(columns), guard, profiled)
-    place = join(output, PROGRESS)
-    with Lease(place) as lease:
-        ledger = Ledger(place, guard=lease.check)
+    rows = dataset.rows
+    native = worthwhile(rows, dataset.memory)
+    scorer = Scorer(
+        url, manifest_sha256, version, output, tuple(columns), guard, profiled, rows, native=native
+    )
+    progress = join(output, PROGRESS)
+    with Lease(progress) as lease:
+        ledger = Ledger(progress, guard=lease.check)
         if BEGUN not in ledger.state.facts:
             ledger.append(BEGUN, job)
         for line in (*dataset.notes, *ledger.notes):
@@ -157,6 +167,9 @@ def score(
         lease.check()
         manifest = _publish(output, job, survey)
         ledger.append(CLOSED, {})
+    audit.record(
+        "scored", version, data=data, output=output, fingerprint=dataset.fingerprint, **manifest["rows"]
+    )
     return manifest
 
 

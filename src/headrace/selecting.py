@@ -1,4 +1,4 @@
-"""From profiles to the best candidate: preparations of all folds, the stream that trains on them, and the last fit."""
+"""From profiles to the best candidate: preparations of all folds, and the stream that trains on them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from headrace.data.storage import join, remove_tree
 from headrace.errors import WorkflowError
 from headrace.opening import judged_rows
-from headrace.outright import fit_at_the_end, fit_in_folds
+from headrace.outright import fit_in_folds
 from headrace.preparation.compiled import CompiledPreparation
 from headrace.preparation.fitted import fit_preparation
 from headrace.preparation.parted import found_in
@@ -21,16 +21,15 @@ from headrace.training.blocks import BlockMaker, Recipe
 from headrace.training.board import Fitted, rank
 from headrace.training.candidates import (
     BASELINE,
-    ENSEMBLE,
     ONE_COLUMN,
     PLAIN_LINEAR,
     Candidate,
     build,
     candidates_of,
 )
-from headrace.training.ensembles import add_ensemble, combined, heard
+from headrace.training.ensembles import add_ensemble, heard
 from headrace.training.lanes import require_averaging
-from headrace.training.lastfit import retrain
+from headrace.training.nested import nested_score
 from headrace.training.routes import is_direct
 from headrace.training.scoring import goodness
 from headrace.training.search import ask, journal, most_preparations, one_by_one, rounds_of, rungs_of
@@ -96,9 +95,11 @@ class Selector:
 
     @property
     def ratio(self) -> float:
-        """Validation rows over training rows."""
-        judged = sum(validation_rows(self.profiles, self.opened.splitter))
-        return judged / max(1, sum(profile.rows for profile in self.parts))
+        """Validation rows over training rows, of the outer folds where these are nested."""
+        folds = self.opened.splitter.folds
+        outer = 1 if folds is None else sum(fold.within is None for fold in folds.folds)
+        judged = sum(validation_rows(self.profiles, self.opened.splitter)[:outer])
+        return judged / max(1, sum(profile.rows for profile in self.parts[:outer]))
 
     @property
     def shared(self) -> bool:
@@ -152,7 +153,7 @@ class Selector:
     def last(self, preparation: Preparation) -> BlockMaker:
         """Make what prepares rows for the model that is kept: as `maker` does, or of all rows when there were folds."""
         splitter = self.opened.splitter
-        if splitter.folds is None:
+        if splitter.folds is None and self.workflow.train.refit is None:
             return replace(self.maker([self.workflow.prepare]), recipes=(self.recipe(preparation),))
         plain = replace(splitter, folds=None, validation=0.0)
         return BlockMaker(
@@ -233,7 +234,7 @@ def select(selector: Selector, reader: Reader, run: RunDirectory) -> Training:
     _tell(selector, run)
     if workflow.search is None:
         candidates = candidates_of(workflow.models, task=workflow.problem.task)
-        return _with_ensemble(selector, _round(selector, candidates, reader), run)
+        return _completed(selector, _round(selector, candidates, reader), run)
     limit = 60 * (workflow.search.max_minutes or math.inf)
     done: Training | None = None
     for each in rounds_of(workflow.search, workflow.models, run.record.get("more_candidates", ())):
@@ -251,7 +252,7 @@ def select(selector: Selector, reader: Reader, run: RunDirectory) -> Training:
             remove_tree(place)
             journal(place, workflow.models, found)
     assert done is not None, "a search has a round"
-    return _with_ensemble(selector, done, run)
+    return _completed(selector, done, run)
 
 
 def _forget(training: Training, size: int) -> None:
@@ -262,7 +263,10 @@ def _forget(training: Training, size: int) -> None:
             each.answers = ()
 
 
-def _with_ensemble(selector: Selector, training: Training, run: RunDirectory) -> Training:
+def _completed(selector: Selector, training: Training, run: RunDirectory) -> Training:
+    """Add what is known when all candidates are: the score of the choice among them, and an ensemble."""
+    folds = selector.opened.splitter.folds
+    training = replace(training, nested=nested_score(training, () if folds is None else folds.folds))
     if selector.workflow.ensemble is None:
         return training
     training, told = add_ensemble(training, selector.workflow.ensemble, selector.target.classes)
@@ -300,48 +304,6 @@ def _round(
     return replace(training, ratio=selector.ratio)
 
 
-def finish(
-    selector: Selector, training: Training, reader: Reader, run: RunDirectory
-) -> tuple[Training, Preparation, BlockMaker]:
-    """Fit the winner of several folds, or its members, to all rows that are not for the test; that of a holdout is fitted already.
-
-    Returns
-    -------
-    training : Training
-        With a fitted winner.
-    preparation : Preparation
-        What it sees.
-    maker : BlockMaker
-        Prepares the rows by which it is assessed.
-    """
-    workflow = selector.workflow
-    options = varied(workflow.prepare, training.best.candidate.prepare)
-    preparation = selector.fit(options)
-    maker = selector.last(preparation)
-    if selector.opened.splitter.folds is None:
-        return training, preparation, maker
-    best, blend, name = training.best, training.blend, f"{run.again}final "
-    if best.candidate.name != ENSEMBLE:
-        blend = None
-    wanted = [best] if blend is None else [t for t in training.trained if t.candidate.name in blend.members]
-    outright = [each for each in wanted if is_direct(each.candidate.estimator)]
-    streamed = [each for each in wanted if each not in outright]
-    fitted = fit_at_the_end(selector, outright, maker, reader, name) if outright else {}
-    if streamed:
-        source, task = selector.opened.trained, workflow.problem.task
-        fitted |= retrain(
-            Stream(reader, source, maker, workflow.train, task, training.metric, name), streamed
-        )
-    if blend is None:
-        estimator = fitted[best.candidate.name]
-    else:
-        estimator = combined(blend, fitted, selector.target.classes)
-    epochs = max([1, *(each.best_epoch for each in streamed)])
-    winner = replace(best, estimator=estimator)
-    training = replace(training, trained=(winner, *training.trained[1:]), retrained=epochs)
-    return training, preparation, maker
-
-
 def _tell(selector: Selector, run: RunDirectory) -> None:
     folds = selector.opened.splitter.folds
     if folds is None:
@@ -352,7 +314,9 @@ def _tell(selector: Selector, run: RunDirectory) -> None:
         else "each fold learns its preparation from the rows that it learns from, and from no others"
     )
     said = selector.workflow.validation
+    inner = sum(fold.within is not None for fold in folds.folds)
+    nested = f", and {inner} within them," if inner else ""
     note(run, [
-        f"validation: {len(folds.folds)} folds ({said.kind}) of all rows that are not for the test; {how}",
+        f"validation: {len(folds.folds) - inner} folds{nested} ({said.kind}) of all rows that are not for the test; {how}",
         "the best candidate is fitted to all of these rows for the rounded mean of its best epochs",
     ])  # fmt: skip

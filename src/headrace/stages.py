@@ -13,7 +13,7 @@ from headrace.engine.events import Note
 from headrace.engine.memory import peak_resident_bytes
 from headrace.engine.past import gather_past
 from headrace.errors import ChecksFailedError, InputError, PackageError, RunError, StorageError
-from headrace.opening import finders_of_run
+from headrace.opening import data_facts, finders_of_run
 from headrace.packaging.exports.files import exports_of
 from headrace.packaging.fingerprint import model_digest
 from headrace.packaging.package import MANIFEST, VERSION, read_package, sha256, write_package
@@ -23,12 +23,14 @@ from headrace.packaging.signature import InputColumn, Signature
 from headrace.preparation.fitted import build_transformer
 from headrace.profiling.checks import check_profile
 from headrace.profiling.exploration import Exploration
-from headrace.profiling.folds import part_rows
+from headrace.profiling.folds import part_rows, training_profile
 from headrace.profiling.measure import measure
 from headrace.profiling.profile import compact
 from headrace.profiling.provenance import read_provenance
+from headrace.profiling.withholding import withhold
 from headrace.profiling.writing import profile_lines
 from headrace.report import render_report
+from headrace.serving.prepared import candidates, write_preparation
 from headrace.training.candidates import BASELINE, capabilities, in_double
 from headrace.training.leaderboard import leaderboard
 from headrace.training.scoring import SELECTED_BY
@@ -82,9 +84,14 @@ def look(workflow: WorkflowFile, opened: Opened, reader: Reader, run: RunDirecto
         finders=finders,
         slabs=opened.slabs,
         detail=opened.detail,
+        remembered=workflow.data.remembered,
     )
     run.products["exploration"] = Exploration.of(survey.findings, explorers)
-    return survey
+    if workflow.pii is None:
+        return survey
+    counted = training_profile(survey.profiles, opened.splitter)
+    told = withhold(survey.profiles, counted, workflow.pii.k_minimum, but=workflow.problem.target)
+    return replace(survey, profiles=told)
 
 
 def check(workflow: WorkflowFile, opened: Opened, survey: Survey, whole: Profile, run: RunDirectory) -> None:
@@ -181,8 +188,9 @@ def judge(
         "epoch": training.best.best_epoch,
         "metric": training.metric,
         "folds": len(training.best.folds),
-        "fitted_to": "training and validation rows" if training.retrained else "training rows",
+        "fitted_to": training.fitted_to,
         "validation": training.best.scores,
+        "nested": board["nested"],
         "metrics": {name: estimate.to_dict() for name, estimate in best.metrics.items()},
     }
     return all(criterion["met"] for criterion in criteria)
@@ -214,11 +222,13 @@ def package(
         features_function=workflow.features.function if workflow.features else None,
         history=_history(workflow, preparation),
         embeddings=_embeddings(workflow, opened, preparation),
+        pii=opened.treatments_of(preparation.features_in),
         threshold=training.threshold,
     )
     place = join(run.url, "model")
     stored = compact(profile, opened.stored)
-    exports = exports_of(pipeline, signature, stored, sample=tested.raw.first(GATED_ROWS))
+    further = candidates(pipeline, write_preparation(preparation))
+    exports = exports_of(pipeline, signature, stored, tested.raw.first(GATED_ROWS), further)
     scored = {} if problem.task == "clustering" else {SCORES: scores_file(tested.result())}
     note(run, exports.notes)
     manifest = _packaged(place, pipeline) or write_package(
@@ -235,11 +245,7 @@ def package(
             "preparation": preparation.digest,
         },
         card={
-            "name": problem.name,
-            "objective": problem.objective,
-            "statement": problem.statement,
-            "data_needs": problem.data_needs,
-            "risks": list(problem.risks),
+            **problem.model_dump(mode="json", exclude={"task", "target"}),
             "metric": training.metric,
             "verdict": "meets its success criteria" if passed else "misses its success criteria",
             "training": {
@@ -248,7 +254,8 @@ def package(
                 "epoch": training.best.best_epoch,
                 "rows": profile.rows,
             },
-            "data": {"url": opened.dataset.url, "rows": opened.dataset.rows},
+            "data": data_facts(workflow, opened),
+            "run": run.url,
         },
         exports={**exports.files, **scored},
         gates=exports.gates,

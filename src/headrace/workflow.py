@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from headrace.data.options import DataOptions, FeaturesOptions  # noqa: TC001 pydantic reads the annotation
+from headrace.data.pii import PiiOptions  # noqa: TC001 pydantic reads the annotation
 from headrace.evaluation.options import EvaluateOptions
 from headrace.optionfile import parse_options, read_options
 from headrace.options import Options
@@ -24,6 +25,9 @@ class WorkflowFile(Options):
 
     problem: ProblemOptions = Field(description="What is to be learnt, and when it is good enough")
     data: DataOptions = Field(description="What is read, and which rows train, validate and test")
+    pii: PiiOptions | None = Field(
+        default=None, description="What is done with columns about persons before anything else sees them"
+    )
     features: FeaturesOptions | None = Field(default=None, description="A row-wise function over the data")
     checks: CheckOptions = Field(default=CheckOptions(), description="What the data must hold")
     prepare: PrepareOptions = Field(default=PrepareOptions(), description="From columns to features")
@@ -77,6 +81,26 @@ class WorkflowFile(Options):
             raise ValueError("ensemble is for classification and regression, not for clustering; remove it")
         if self.ensemble is not None and "ensemble" in names:
             raise ValueError("models: the name 'ensemble' is that of the ensemble; rename one")
+        return self
+
+    @model_validator(mode="after")
+    def _choose_within_folds(self) -> WorkflowFile:
+        if not getattr(self.validation, "nested", False):
+            return self
+        if self.search is not None and self.search.kind not in {"grid", "random"}:
+            raise ValueError(
+                f"validation.nested: {self.search.kind} learns from the scores of all folds what to try next, so that no fold is "
+                "left to judge the choice; use random or grid"
+            )
+        dealt = getattr(self.validation, "values", range(getattr(self.validation, "folds", 0)))
+        if self.validation.kind != "time" and len(dealt) < 3:
+            raise ValueError("validation.nested leaves two folds nothing to learn from; give three or more")
+        if self.ensemble is not None:
+            raise ValueError(
+                "validation.nested judges the choice of a candidate, not an ensemble; remove one"
+            )
+        if self.problem.task == "clustering":
+            raise ValueError("validation.nested is for classification and regression; remove it")
         return self
 
     @model_validator(mode="after")

@@ -28,6 +28,7 @@ COMMANDS = [
     ["cluster"], ["cluster", "check"], ["cluster", "up"], ["cluster", "status"], ["cluster", "down"], ["cluster", "certs"],
     ["cluster", "schema"],
     ["monitor"], ["monitor", "report"], ["monitor", "watch"], ["monitor", "ab"], ["monitor", "ingest"], ["monitor", "roll"],
+    ["datasheet"], ["audit"], ["audit", "show"], ["audit", "verify"], ["erase"], ["retain"], ["doctor"],
 ]  # fmt: skip
 
 
@@ -57,7 +58,7 @@ def test_every_command_has_help_with_an_example(command: list[str], capsys: pyte
     app([*command, "--help"], prog_name="headrace", standalone_mode=False)
     text = capsys.readouterr().out
     assert text.startswith(f"Usage: headrace {' '.join(command)}")
-    if command[0] not in {"models", "jobs", "cluster", "monitor"} or len(command) > 1:
+    if command[0] not in {"models", "jobs", "cluster", "monitor", "audit"} or len(command) > 1:
         assert f"Example: headrace {' '.join(command)}" in text
 
 

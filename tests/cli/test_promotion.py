@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +12,9 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from headrace.cluster.config import ClusterFile
+from headrace.monitoring.performance import Outcomes
+from headrace.monitoring.store import MonitorStore
+from headrace.monitoring.windows import Window, floor
 from headrace.packaging.package import read_package
 from headrace.packaging.registry import Registry
 from headrace.packaging.scores import read_scores
@@ -80,4 +84,18 @@ def test_a_better_version_is_promoted_and_taken_back(command: Command):
     assert (code, err.partition(";")[0]) == (1, "headrace: buyers: challenger stands for nothing")
     code, _, err = command("models", "promote", "buyers")
     assert (code, err) == (2, "headrace: buyers: names no version; such as buyers@latest\n")
+    rng = np.random.default_rng(0)
+    truth = rng.random(2000)
+    for arm, version, noise in (("champion", 2, 0.4), ("challenger", 1, 0.1)):
+        said = np.clip(truth + rng.normal(0, noise, 2000), 0.01, 0.99)
+        outcomes = Outcomes.of(np.column_stack([1 - said, said]), (truth > 0.5).astype(int).tolist(), (0, 1))
+        start = floor(time.time(), 60)
+        window = Window(f"buyers@{version}", arm, start, start + 60, outcomes=outcomes)
+        MonitorStore("monitor", "buyers").write([window])
+    code, out, _ = command("models", "promote", "buyers@1", "--store", "monitor")
+    assert (code, out.splitlines()[0]) == (0, "champion is buyers@1, before buyers@2")
+    assert "in use its log_loss was lower by" in out
+    assert "forced" not in out
+    assert command("models", "rollback", "buyers")[0] == 0
+
     assert command("models", "prune", "buyers", "--keep", "1")[:2] == (0, "buyers: removed 1\n")

@@ -296,3 +296,15 @@ def test_a_log_is_read_on_from_where_one_was(tmp_path: Path, monkeypatch: pytest
     seen += "".join(text for text, _ in read_log(url, place))
     assert [line.split(" ", 1)[1] for line in seen.splitlines()] == [f"line {n} é" for n in range(11)]
     assert len(list((tmp_path / "job" / "log").iterdir())) > 2
+
+
+def test_a_coordinator_that_its_platform_starts_again_is_waited_for():
+    job = jobs.Job("toy-1", "runs/toy-1", "", "kubernetes", "")
+    patience = jobs.Patience(job)
+    assert [patience.is_over(state) for state in ("running", "lost", "running", "passed")] == [
+        False,
+        False,
+        False,
+        True,
+    ]
+    assert jobs.Patience(replace(job, kind="laptop")).is_over("lost")

@@ -88,7 +88,8 @@ def test_a_job_of_kubernetes_is_created_with_the_command_that_leads(
     assert document["path"] == "/apis/batch/v1/namespaces/ml/jobs"
     (container,) = document["spec"]["template"]["spec"]["containers"]
     assert container["args"] == ["python", "-m", "headrace", "jobs", "lead", "memory://runs/k"]
-    assert document["metadata"]["name"] == told.out.strip()
+    # another each time: a job that is resumed is another Job
+    assert document["metadata"]["name"].rpartition("-")[0] == told.out.strip()
     assert jobs.read_job("memory://runs/k").place["what"].endswith("in namespace ml")
 
 

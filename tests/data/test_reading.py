@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.data.dataset import Dataset
-from headrace.data.reading import CODED, last_read, read_chunk
+from headrace.data.parquetfiles import CODED
+from headrace.data.reading import last_read, read_chunk
 from headrace.errors import DataError, StorageError
 
 if TYPE_CHECKING:

@@ -122,7 +122,7 @@ def test_of_many_who_follow_a_dead_holder_one_does(tmp_path: Path) -> None:
     assert race(str(tmp_path)) == 1
 
 
-@pytest.mark.parametrize("store", ["s3", "gcs"])
+@pytest.mark.parametrize("store", ["s3", "gcs", "azure"])
 def test_of_many_who_follow_a_dead_holder_one_does_on_a_store(
     store: str, request: pytest.FixtureRequest
 ) -> None:

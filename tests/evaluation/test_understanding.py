@@ -129,6 +129,32 @@ def test_other_coefficients_have_no_interval_and_a_reason(in_tmp, target, model,
     assert lows == sorted(lows, reverse=True)
 
 
+@pytest.mark.parametrize("target", ["amount", "level"])
+def test_shap_values_of_a_run_are_those_of_its_model_and_its_trees_cost_time(in_tmp, target):
+    xgboost = pytest.importorskip("xgboost")
+    kind = "XGBRegressor" if target == "amount" else "XGBClassifier"
+    params = {"n_estimators": 15, "max_depth": 3, "enable_categorical": True}
+    prepare = {"numeric": {"impute": "none"}, "categorical": {"encode": "ordinal"}}
+    found = run(in_tmp, target, {"estimator": f"xgboost.{kind}", "params": params}, prepare=prepare)
+    told = found["contributions"]
+    pipeline: Any = load("run/model").pipeline
+    rows = pq.read_table("data/a.parquet").slice(LEARNT)
+    X = np.asarray(pipeline[:-1].transform(rows.to_pandas()), np.float64)
+    matrix = xgboost.DMatrix(X, feature_types=pipeline[-1].feature_types, enable_categorical=True)
+    values = pipeline[-1].get_booster().predict(matrix, pred_contribs=True, strict_shape=True)
+    place = list(pipeline[:-1].get_feature_names_out()).index("x")
+    of_x = next(each for each in told["columns"] if each["column"] == "x")
+    assert told["rows"] == len(X) == ROWS - LEARNT
+    np.testing.assert_allclose(of_x["by_output"], np.abs(values[..., place]).mean(axis=0), rtol=1e-5)
+    sizes = [each["size"] for each in told["columns"]]
+    assert sizes == sorted(sizes, reverse=True)
+    assert {each["column"] for each in told["columns"][:3]} == {"x", "z", "city"}
+    assert bool(of_x["points"]) == (target == "amount")
+    assert "Mean size of the SHAP values" in Path("run/report.html").read_text()
+    board = json.loads(Path("run/leaderboard.json").read_text())["rows"]
+    assert all(row["seconds"] > 0 for row in board if not row["is_baseline"])
+
+
 def test_of_clusters_nothing_is_said(in_tmp):
     found = run(in_tmp, None, {"estimator": "sklearn.cluster.MiniBatchKMeans", "params": {"n_clusters": 3}})
     assert found["rows"] == 0

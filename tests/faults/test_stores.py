@@ -32,7 +32,9 @@ def prepare(place: Path, registry: str) -> None:
     (place / "w.yaml").write_text(text)
 
 
-@pytest.mark.parametrize("store", ["s3", pytest.param("gcs", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "store", ["s3", *(pytest.param(name, marks=pytest.mark.slow) for name in ("gcs", "azure"))]
+)
 def test_a_run_on_a_store_is_killed_and_goes_on(
     store: str, in_tmp: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:

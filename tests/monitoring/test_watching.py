@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 from tests.monitoring.conftest import NOON, Served
 
 from headrace.accumulators.metrics import Estimate
+from headrace.cli import run as command
 from headrace.errors import StorageError, WorkflowError
 from headrace.monitoring.alerts import Alert, advance
 from headrace.monitoring.measures import Measures
 from headrace.monitoring.options import AlertRule, MonitorFile, RetrainOptions
 from headrace.monitoring.performance import Traffic
 from headrace.monitoring.retrain import reasons_to_retrain
-from headrace.monitoring.watching import STATE, look, read_state
+from headrace.monitoring.watching import STATE, WatchState, look, read_state
 from headrace.monitoring.windows import Window
 from headrace.optionfile import parse_options
 
@@ -198,3 +199,27 @@ def test_a_model_is_due_for_each_reason_and_not_again_at_once() -> None:
     assert due({"older_than": "9d"}, bad) == []
     assert due({"new_rows": 500}, bad, rows_now=1600) == ["there are 600 new rows"]
     assert due({"new_rows": 500}, bad, rows_now=1600, last=NOON - 60.0) == []
+
+
+def test_a_watch_goes_on_when_a_look_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    trained = {"reasons": ["it is old"], "model": "late@2"}
+    looks = iter([StorageError("is away", where="s3://monitor"), (WatchState(), [], trained)])
+
+    def once(*_: Any) -> Any:
+        found = next(looks, None)
+        if found is None:
+            raise KeyboardInterrupt
+        if isinstance(found, StorageError):
+            raise found
+        return found
+
+    monkeypatch.setattr("headrace.cli.monitor._look", once)
+    assert command(["monitor", "watch", "late", "--store", str(tmp_path), "--every", "0"]) == 130
+    assert capsys.readouterr().out.splitlines() == [
+        "s3://monitor: is away; the watch goes on",
+        "trained again: it is old; challenger is late@2",
+    ]
+    looks = iter([StorageError("is away")])
+    assert command(["monitor", "watch", "late", "--store", str(tmp_path), "--once"]) == 1

@@ -74,7 +74,7 @@ def test_any_text_keeps_every_table_whole(text):
         if line.startswith("|"):
             bars = len(line.replace("\\\\", "").replace("\\|", "").split("|")) - 2
             assert bars in widths
-    assert prose.count("\n## ") == 4
+    assert prose.count("\n## ") == 5
 
 
 def test_an_empty_card_still_renders():
@@ -124,3 +124,38 @@ def test_any_column_name_stands_in_the_snippet_as_python(name):
     snippet = render(signature).split("```python\n")[2].split("\n```")[0]
     literal = snippet.split("DataFrame({\n")[1].split("})")[0]
     assert eval("{" + literal + "}") == {name: [1.0]}
+
+
+def test_a_review_finds_use_treatment_exports_and_what_is_left_open():
+    signature = Signature((InputColumn("age", "double", "numeric"),), "regression", "y")
+    card = {
+        "owner": "risk team",
+        "intended_use": "rank claims",
+        "out_of_scope": ["refusing claims"],
+        "data": {"url": "d", "pii": {"age": "cut to bins of 5", "mail": "dropped"}},
+        "success": [{"metric": "r2", "at_least": 0.5, "at_most": None}],
+    }
+    gates = {"onnx": {"passed": True, "largest_difference": 1e-9, "rows": 80}}
+    page = render_card(
+        card,
+        signature=signature,
+        metrics={},
+        provenance={},
+        model_sha256="0" * 64,
+        trusted=[],
+        gates=gates,
+    )
+    for said in (
+        "| Owner | risk team |",
+        "rank claims",
+        "- refusing claims",
+        "| age | cut to bins of 5 |",
+        "| mail | dropped |",
+        "- r2 at least 0.5",
+        "| onnx | yes | 1e-09 | 80 |",
+        "- Where it is known not to work (problem.limits)",
+        "- What may go wrong in use (problem.risks)",
+    ):
+        assert said in page, said
+    assert "problem.owner" not in page
+    assert "Left open" in render(signature)

@@ -134,6 +134,13 @@ def test_evidence_speaks_against_a_champion_alone_and_is_remembered(registry, pu
     assert (note["forced"], note["against"], note["drift"]) == (True, ["its inputs moved"], {"rows": 9})
 
 
+def test_what_was_better_in_use_need_not_be_better_on_old_test_rows(registry, publish):
+    publish(0.1)
+    version = publish(2.0)
+    note = promote(registry, "late", version, examine=lambda _: Evidence(better=True))["note"]
+    assert (note["forced"], note["paired"]["difference"] < 0) == (False, True)
+
+
 def test_a_model_that_cannot_be_exported_may_be_champion():
     gates = {"onnx": {"passed": False, "rows": 0, "reason": "Perceptron gives no probabilities"}}
     assert objections("passed", gates, None) == ()

@@ -56,10 +56,41 @@ def test_a_signed_version_is_loaded_by_who_trusts_the_key_alone(registry, key, t
         load("late", registry.url)
 
 
-def test_the_signature_goes_where_the_package_goes(registry, key, package):
+def test_a_version_is_trusted_as_what_it_was_signed_as(registry, key, package, tmp_path, monkeypatch):
+    monkeypatch.setenv(VARIABLE, f"{key}.pub")
+    place = tmp_path / "registry"
+    sign(read_package(registry.resolve("late@1")), key)
+    assert load("late@1", registry.url).url == registry.resolve("late@1")
+    copytree(place / "late/1", place / "late/2")
+    copytree(place / "late/1", place / "other/1")
+    for reference in ("late@2", "other@1"):
+        with pytest.raises(PackageError, match=f"is signed as late@1, and lies here as {reference}"):
+            load(reference, registry.url)
+    # To change what it was signed as breaks the signature, and to leave it out as well.
+    note = json.loads((place / "late/2/version.json").read_text())
+    (place / "late/2/version.json").write_text(json.dumps({**note, "version": 2}))
+    (place / "other/1/version.json").unlink()
+    for reference in ("late@2", "other@1"):
+        with pytest.raises(PackageError, match="signed by none of the keys"):
+            load(reference, registry.url)
+    # As a folder it is what was signed, wherever it lies.
+    copytree(place / "late/1", tmp_path / "here")
+    assert load(tmp_path / "here").url == str(tmp_path / "here")
+
+
+def test_a_package_that_was_signed_is_published_unsigned(registry, key, package, tmp_path):
     sign(read_package(package), key)
     registry.publish("late", package)
-    assert require_signature(read_package(registry.resolve("late@2")), f"{key}.pub")
+    published = read_package(registry.resolve("late@2"))
+    with pytest.raises(PackageError, match="is not signed"):
+        require_signature(published, f"{key}.pub")
+    copytree(package, tmp_path / "registry/late/3")
+    with pytest.raises(
+        PackageError, match="is signed as a package outside of a registry, and lies here as late@3"
+    ):
+        require_signature(read_package(registry.resolve("late@3")), f"{key}.pub", version="late@3")
+    sign(published, key)
+    assert require_signature(read_package(published.url), f"{key}.pub", version="late@2")
 
 
 def test_whoever_can_write_the_registry_cannot_change_what_was_signed(registry, key, tmp_path):

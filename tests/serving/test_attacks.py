@@ -106,6 +106,30 @@ def test_what_is_no_strict_json_is_refused(served: Running, body: str | bytes, w
     assert answer.json()["error"].get("where", "") == where
 
 
+@pytest.mark.parametrize(
+    "labels",
+    [
+        *("[NaN]", "[-Infinity]", "[1e400]", f"[{'9' * 400}]", f"[{'9' * 5000}]", "[true]", '[{"a": 1}]'),
+        *(
+            '["<script>"]',
+            '["\\ud800"]',
+            "[" * 20_000 + "]" * 20_000,
+            "{}",
+            "[]",
+            "null",
+            '["yes"',
+            "[[" * 30_000,
+        ),
+        *('["yes"], "labels": ["no"]', '["yes"], "more": 1', '["yes"], "request_id": "../../b"'),
+    ],
+)
+def test_labels_that_are_no_strict_json_or_no_classes_are_refused(served: Running, labels: str):
+    body = '{"request_id": "a", "labels": %s}' % labels  # noqa: UP031 - braces of JSON
+    answer = served.client.post("/v1/feedback", content=body, headers=JSON)
+    assert answer.status_code == 422, answer.text
+    assert answer.json()["error"]["request_id"]
+
+
 @pytest.mark.parametrize("content", [b"", b"ARROW1", b"\xff\xff\xff\xff\x7f\xff\xff\xff", b"\x00" * 1000])
 def test_what_is_no_arrow_stream_is_refused(served: Running, content: bytes):
     assert served.client.post("/v1/predict", content=content, headers=ARROW).status_code == 422

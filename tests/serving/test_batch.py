@@ -23,8 +23,10 @@ from headrace.cli import run
 from headrace.cluster.config import ClusterFile
 from headrace.data import chunks
 from headrace.data.dataset import Dataset
+from headrace.data.storage import list_names, read_bytes, write_bytes
 from headrace.errors import PackageError
 from headrace.packaging.model import load
+from headrace.packaging.registry import Registry
 from headrace.packaging.signing import new_key_pair
 from headrace.scoring import score
 from headrace.serving.batch import Part, Written
@@ -182,8 +184,28 @@ def slow(self, table, chunk):
     time.sleep(0.25)
     return before(self, table, chunk)
 batch.Scorer.__call__ = slow
-score(*sys.argv[1:4], columns=["id"], cluster=ClusterFile(workers=1, processes=False, memory=256 << 20))
+processes = sys.argv[4] == "processes"
+cluster = ClusterFile(workers=1, processes=processes, memory=512 << 20)
+if __name__ == "__main__":
+    score(*sys.argv[1:4], columns=["id"], cluster=cluster)
 """
+
+
+def killed_on_its_way(url: str, data: str, out: str, kind: str) -> None:
+    """Score until two chunks are written, then kill."""
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
+    # In a group of its own, so that its workers are killed with it.
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, url, data, out, kind], env=environment, start_new_session=True
+    )
+    until = time.monotonic() + 120
+    while process.poll() is None and time.monotonic() < until:
+        if sum(name.startswith("part-") for name in list_names(out)) >= 2:
+            break
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert "_manifest.json" not in list_names(out)
 
 
 def test_killed_and_resumed_gives_the_same_bytes(
@@ -193,18 +215,9 @@ def test_killed_and_resumed_gives_the_same_bytes(
     monkeypatch.setattr(chunks, "LARGEST", 4000)
     write_rows(tmp_path / "data", files=12, rows=50)
     url, data, out = packages["onnx"].url, str(tmp_path / "data"), tmp_path / "out"
-    cluster = ClusterFile(workers=1, processes=False, memory=256 << 20)
+    cluster = ClusterFile(workers=1, processes=False, memory=512 << 20)
     whole = score(url, data, str(tmp_path / "whole"), columns=["id"], cluster=cluster)
-    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
-    process = subprocess.Popen([sys.executable, "-c", KILLED, url, data, str(out)], env=environment)
-    until = time.monotonic() + 60
-    while process.poll() is None and time.monotonic() < until:
-        if any((out / "_progress").glob("0000000[2-9].json")) or len(list(out.glob("part-*"))) >= 2:
-            break
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert not (out / "_manifest.json").exists()
+    killed_on_its_way(url, data, str(out), "threads")
     resumed = score(url, data, str(out), columns=["id"], cluster=cluster, resume=True)
     assert resumed == whole
     for part in whole["parts"]:
@@ -213,6 +226,34 @@ def test_killed_and_resumed_gives_the_same_bytes(
     assert (out / "_profile.json").read_bytes() == (tmp_path / "whole" / "_profile.json").read_bytes()
     # Resumed once more, it is what it was.
     assert score(url, data, str(out), columns=["id"], cluster=cluster, resume=True) == whole
+
+
+@pytest.mark.slow
+def test_killed_and_resumed_on_an_object_store_with_worker_processes(
+    s3: str, packages: dict[str, Package], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chunks, "SMALLEST", 4000)
+    monkeypatch.setattr(chunks, "LARGEST", 4000)
+    write_rows(tmp_path / "data", files=12, rows=50)
+    for file in (tmp_path / "data").iterdir():
+        write_bytes(f"{s3}/data/{file.name}", file.read_bytes())
+    Registry(f"{s3}/registry").publish("late", packages["onnx"].url)
+    here = score(
+        packages["onnx"].url, str(tmp_path / "data"), str(tmp_path / "out"), columns=["id"], cluster=THREADS
+    )
+    url, out = f"{s3}/registry/late/1", f"{s3}/out"
+    killed_on_its_way(url, f"{s3}/data", out, "processes")
+    cluster = ClusterFile(workers=1, memory=512 << 20)
+    resumed = score(url, f"{s3}/data", out, columns=["id"], cluster=cluster, resume=True)
+    assert resumed["rows"] == here["rows"] == {"scored": 600, "rejected": 0}
+    parts = [pq.read_table(pa.BufferReader(read_bytes(f"{out}/{part['file']}"))) for part in resumed["parts"]]
+    said = pa.concat_tables(parts).drop_columns(["model"])
+    assert said.sort_by("id").equals(read_scores(tmp_path / "out").drop_columns(["model"]).sort_by("id"))
+    assert {name for name in list_names(out) if name.startswith("part-")} == {
+        part["file"] for part in resumed["parts"]
+    }
+    profile = json.loads(read_bytes(f"{out}/_profile.json"))
+    assert profile["rows"] == 600
 
 
 def test_the_command_scores_by_name(
@@ -225,6 +266,27 @@ def test_the_command_scores_by_name(
     document = json.loads(capsys.readouterr().out)
     assert document["model"]["version"] == "late@2"
     assert document["rows"]["rejected"] == document["reasons"]["city: category"] > 0
+
+
+def test_what_was_found_in_many_columns_is_told_in_one_line(
+    packages: dict[str, Package],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write_rows(tmp_path / "data", files=1)
+    found = {f"x{number}: range": number for number in range(1, 301)}
+    manifest = {
+        "model": {"version": "late@2"},
+        "rows": {"scored": 9, "rejected": 0},
+        "reasons": {},
+        "found": found,
+    }
+    monkeypatch.setattr("headrace.scoring.score", lambda *_given, **_settings: manifest)
+    assert run(["score", packages["onnx"].url, str(tmp_path / "data"), str(tmp_path / "out")]) == 0
+    said = [line for line in capsys.readouterr().out.splitlines() if "scored all the same" in line]
+    worst = "x300: range 300, x299: range 299, x298: range 298, x297: range 297"
+    assert said == [f"  scored all the same  {worst} and 296 more in _manifest.json"]
 
 
 counts = st.dictionaries(st.sampled_from(["a: range", "b: type"]), st.integers(0, 9))

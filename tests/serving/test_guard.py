@@ -3,10 +3,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from headrace.packaging.exports.onnx_file import feed, sort_of
 from headrace.packaging.exports.steps import MISSING_STRING
 from headrace.packaging.exports.times import MISSING_TIME
 from headrace.serving import guard as guards
@@ -16,6 +18,8 @@ from headrace.serving.predictor import Predictor
 
 if TYPE_CHECKING:
     from headrace.packaging.package import Package
+    from headrace.serving.feeds import Feeds
+    from headrace.serving.guard import Finding
 
 NUMBERS = st.sampled_from([np.nan, -1e9, 0.0, 3.0, 8.0, 8.1, 9.7, 10.0, 1e9, np.inf])
 FLAGS = st.sampled_from([0.0, 1.0, np.nan])
@@ -48,6 +52,26 @@ def test_the_look_at_all_columns_together_finds_what_the_look_at_each_finds(
     for name in names:
         np.testing.assert_array_equal(fast[0][name], plain[0][name])
     assert together.counts == one_by_one.counts
+    assert_same_in_tables(predictor, options, feeds, plain)
+
+
+def assert_same_in_tables(
+    predictor: Predictor, options: GuardOptions, feeds: Feeds, plain: tuple[Feeds, list[Finding]]
+) -> None:
+    guard = Guard(predictor.signature, predictor.profile, options)
+    texts = [None if value == MISSING_STRING else value for value in feeds["city"][:, 0]]
+    for encoded in (pa.array(texts, pa.large_string()), pa.array(texts, pa.string()).dictionary_encode()):
+        table = pa.table(
+            {name: pa.array(feeds[name][:, 0], from_pandas=True) for name in ("size", "count", "flag")}
+            | {"city": encoded, "at": pa.array(feeds["at"][:, 0].view("datetime64[us]"))}
+        )
+        kept, findings = guard.check_table(table)
+        assert [(each.column, each.check, each.rows.tolist(), each.rejected) for each in findings] == [
+            (each.column, each.check, each.rows.tolist(), each.rejected) for each in plain[1]
+        ]
+        for column in predictor.signature.inputs:
+            tensor = feed(kept.column(column.name), sort_of(column.kind))
+            np.testing.assert_array_equal(tensor, plain[0][column.name])
 
 
 @pytest.fixture(scope="module")

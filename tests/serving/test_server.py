@@ -15,6 +15,8 @@ import psutil
 import pytest
 
 from headrace.cli import run
+from headrace.monitoring.store import MonitorStore
+from headrace.monitoring.strays import EVERY
 from headrace.packaging.registry import Registry
 
 from .conftest import ROW, Running
@@ -159,6 +161,29 @@ def test_several_processes_share_a_port_and_add_up_their_metrics(registry: str):
         assert httpx.get(f"{running.url}/readyz").status_code == 200
     finally:
         assert running.stop() == 0
+
+
+@pytest.mark.slow
+def test_labels_find_the_process_that_answered(registry: str, tmp_path: Path):
+    running = Running(
+        *("late@1", "--registry", registry, "--workers", "2", "--log", "errors"),
+        *("--monitor", str(tmp_path)),
+    )
+    try:
+        # A connection stays with one process, so each request and each label has its own.
+        asked = [httpx.post(f"{running.url}/v1/predict", json={"rows": [ROW]}).json() for _ in range(40)]
+        for answer in asked:
+            labels = {"request_id": answer["request_id"], "labels": ["yes"]}
+            assert httpx.post(f"{running.url}/v1/feedback", json=labels).status_code == 202
+        until = time.monotonic() + 60
+        while not list(tmp_path.rglob("strays/*")) and time.monotonic() < until:
+            time.sleep(0.1)
+        time.sleep(2 * EVERY)
+    finally:
+        assert running.stop() == 0
+    windows = MonitorStore(str(tmp_path), "late").read()
+    assert sum(window.outcomes.rows for window in windows) == 40
+    assert sum(window.traffic.unmatched for window in windows) == 0
 
 
 @pytest.fixture(scope="module")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy import stats
-from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.linear_model import GammaRegressor, LinearRegression, LogisticRegression
 
 from headrace.accumulators.crossproducts import CrossProducts
-from headrace.training.certainty import inverse_of, of_curvature, of_least_squares
+from headrace.training.certainty import inverse_of, of_curvature, of_dispersion, of_least_squares, of_scores
 from headrace.training.exact import fit_exact
+from headrace.training.generalised_losses import Gamma, Quantile, bandwidth
 
 PATH = "sklearn.linear_model.LinearRegression"
 
@@ -87,6 +90,89 @@ def test_the_hessian_of_the_likelihood_is_inverted(intercept):
     np.testing.assert_allclose(found.errors[:size], wanted, rtol=1e-9)
     assert found.freedom == np.inf
     np.testing.assert_allclose(found.reach[:4], 1.959964 * wanted[:4], rtol=1e-6)
+
+
+def summed(loss: Any, X: Any, y: Any, coefficients: Any, intercept: Any) -> tuple[Any, Any]:
+    """Sum second derivatives, and squared first ones, as a pass over the rows does."""
+    ones = np.column_stack([X, np.ones(len(y))])
+    raw = (X @ np.atleast_2d(coefficients).T + intercept)[:, None, :]
+    _, first, second = loss.slopes(raw, y)
+    hessian = (ones * second[:, 0]).T @ ones
+    return hessian, (ones * first[:, 0] ** 2).T @ ones
+
+
+def test_coefficients_of_classes_are_as_certain_as_the_contrasts_that_determine_them():
+    X, value, _ = rows(4, 400)
+    X = (X - X.mean(axis=0)) / X.std(axis=0)
+    y = np.digitize(value, np.quantile(value, [0.3, 0.6])) + (np.arange(400) % 7 == 0)
+    classes, width = 4, 5
+    y = np.minimum(y, classes - 1)
+    model = LogisticRegression(C=np.inf, tol=1e-10, max_iter=2000).fit(X, y)
+    design, p = np.column_stack([X, np.ones(len(y))]), model.predict_proba(X)
+    hessian = np.zeros((width * classes, width * classes))
+    for k in range(classes):
+        for m in range(classes):
+            bend = p[:, k] * ((k == m) - p[:, m])
+            hessian[k::classes, m::classes] = (design * bend[:, None]).T @ design
+    ties = hessian + np.kron(np.eye(width), np.ones((classes, classes)))
+    found = of_curvature(ties, intercept=True, outputs=classes)
+    assert found.errors.shape == (classes, width)
+    # As the others follow from the first: the last class as reference, then what adds up to zero.
+    free = [j * classes + k for j in range(width) for k in range(classes - 1)]
+    covariance = np.linalg.inv(hessian[np.ix_(free, free)])
+    centred = (np.eye(classes) - 1 / classes)[:, : classes - 1]
+    wanted = np.sqrt(
+        np.diag(np.kron(np.eye(width), centred) @ covariance @ np.kron(np.eye(width), centred).T)
+    )
+    np.testing.assert_allclose(found.errors, wanted.reshape(width, classes).T, rtol=1e-6)
+    # The constant of the likelihood does not matter: the difference to the reference has the usual error.
+    without = of_curvature(ties, intercept=False, outputs=classes)
+    assert np.isnan(without.errors[:, -1]).all()
+
+
+def test_of_classes_a_feature_that_is_not_determined_is_so_in_all():
+    hessian: Any = np.kron(np.diag([3.0, 0.0, 2.0]), np.eye(3) - 1 / 3)
+    found = of_curvature(hessian, intercept=True, outputs=3)
+    assert np.isnan(found.errors[:, 1]).all()
+    np.testing.assert_allclose(found.errors[:, [0, 2]], np.sqrt(2 / 3 / np.array([[3.0, 2.0]] * 3)))
+
+
+def test_gamma_regression_is_scaled_by_its_dispersion():
+    rng = np.random.default_rng(5)
+    X = rng.normal(size=(3000, 3))
+    y = rng.gamma(4.0, np.exp(X @ np.array([0.3, -0.2, 0.0]) + 1) / 4)
+    model = GammaRegressor(alpha=0, tol=1e-10, max_iter=1000).fit(X, y)
+    mean, design = model.predict(X), np.column_stack([X, np.ones(len(y))])
+    found = of_dispersion(*summed(Gamma(), X, y, model.coef_, model.intercept_), len(y), intercept=True)
+    dispersion = ((y / mean - 1) ** 2).sum() / (len(y) - 4)
+    assert dispersion == pytest.approx(0.25, rel=0.1)
+    observed = (design * (y / mean)[:, None]).T @ design
+    np.testing.assert_allclose(
+        found.errors, np.sqrt(dispersion * np.diag(np.linalg.inv(observed))), rtol=1e-9
+    )
+    # What is observed is near what is expected, by which the textbook has it.
+    expected = np.sqrt(dispersion * np.diag(np.linalg.inv(design.T @ design)))
+    np.testing.assert_allclose(found.errors, expected, rtol=0.05)
+    assert found.how == "dispersion"
+
+
+@pytest.mark.parametrize("quantile", [0.5, 0.8])
+def test_quantiles_are_as_certain_as_the_density_at_them_says(quantile):
+    rng = np.random.default_rng(6)
+    n = 20_000
+    X = rng.normal(size=(n, 2))
+    noise = rng.normal(size=n)
+    y = X @ np.array([1.0, -1.0]) + noise
+    at = stats.norm.ppf(quantile)
+    loss = Quantile(quantile, 4 * bandwidth(n, 2, 1.0))
+    found = of_scores(*summed(loss, X, y, np.array([1.0, -1.0]), at), intercept=True)
+    design = np.column_stack([X, np.ones(n)])
+    scale = quantile * (1 - quantile) / stats.norm.pdf(at) ** 2  # Koenker and Bassett (1978)
+    np.testing.assert_allclose(
+        found.errors, np.sqrt(scale * np.diag(np.linalg.inv(design.T @ design))), rtol=0.1
+    )
+    assert found.how == "scores"
+    assert np.isnan(of_scores(np.eye(3), np.eye(3), intercept=False).errors).tolist() == [False, False, True]
 
 
 def test_a_column_of_nothing_is_not_determined():

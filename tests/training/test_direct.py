@@ -169,3 +169,47 @@ def test_passes_are_planned_as_many_as_there_may_be():
     assert passes_of([ridge], 5) == ["exact", "epoch 1"]
     assert passes_of([logistic, stream], 2) == ["step 1", "step 2", "step 3", "epoch 1", "epoch 2"]
     assert passes_of([], 1) == ["epoch 1"]
+
+
+@pytest.mark.parametrize(
+    ("path", "params", "how"),
+    [
+        ("sklearn.linear_model.PoissonRegressor", {"alpha": 0.0}, "of the likelihood at its maximum (Wald)"),
+        ("sklearn.linear_model.GammaRegressor", {"alpha": 0.0}, "Pearson's estimate of the dispersion"),
+        ("sklearn.linear_model.QuantileRegressor", {"alpha": 0.0, "quantile": 0.6}, "sandwich"),
+    ],
+)
+def test_coefficients_have_the_intervals_that_all_rows_in_memory_give(in_tmp, path, params, how):
+    rng = np.random.default_rng(7)
+    x = rng.normal(size=(2000, 2))
+    mean = np.exp(x @ np.array([0.3, -0.2]) + 1)
+    y = rng.poisson(mean).astype(float) if "Poisson" in path else rng.gamma(3.0, mean / 3)
+    (in_tmp / "data").mkdir()
+    pq.write_table(pa.table({"a": x[:, 0], "b": x[:, 1], "y": y}), in_tmp / "data" / "a.parquet")
+    document = {
+        "problem": {"name": "toy", "task": "regression", "target": "y"},
+        "data": {"url": "data", "split": {"kind": "random", "test": 0.1, "validation": 0.1}},
+        "prepare": {"numeric": {"clip": None, "scale": "none"}},
+        "models": [{"name": "m", "estimator": path, "params": params}],
+        "checks": {"on_fail": "warn"},
+        "evaluate": {"bootstrap": 0},
+    }
+    Workflow.parse(yaml.safe_dump(document)).run(THREADS, "run")
+    told = json.loads(Path("run/understanding.json").read_text())["coefficients"]
+    assert how in told["interval"]
+    assert told["why"] == ""
+    assert ("scores" in passes()) == ("Poisson" not in path)
+    values = {each["feature"]: each for each in told["features"]}
+    ones = np.column_stack([x, np.ones(2000)])
+    if "Quantile" in path:
+        return
+    fitted = np.exp(ones @ np.array([values["a"]["value"], values["b"]["value"], told["intercept"][0]]))
+    if "Poisson" in path:
+        covariance = np.linalg.inv((ones * fitted[:, None]).T @ ones)
+    else:
+        dispersion = ((y / fitted - 1) ** 2).sum() / 1997
+        covariance = dispersion * np.linalg.inv((ones * (y / fitted)[:, None]).T @ ones)
+    # Of the rows 80 % are learnt from.
+    reach = 1.96 * np.sqrt(np.diag(covariance)[:2] / 0.8)
+    half = [(values[name]["high"] - values[name]["low"]) / 2 for name in "ab"]
+    np.testing.assert_allclose(half, reach, rtol=0.1)

@@ -36,6 +36,10 @@ SEARCHES: dict[str, dict[str, Any]] = {
     # Brackets whose rungs fall within the second epoch as well.
     "hyperband": {"search": {"kind": "hyperband", "candidates": 9, "eta": 2}, "train": {"epochs": 3}},
     "bayes": {"search": {"kind": "bayes", "candidates": 4, "batch": 2}},
+    "nested": {
+        "search": {"kind": "random", "candidates": 2},
+        "validation": {"kind": "kfold", "folds": 3, "nested": True, "shared_preparation": True},
+    },
 }
 
 
@@ -172,6 +176,22 @@ def test_a_search_is_extended_from_the_command_line_and_goes_on_when_killed_mean
     again = Workflow.resume("stopped", TWO)
     assert again.run["model_sha256"] == json.loads(Path("extended/run.json").read_text())["model_sha256"]
     assert {row["candidate"]: row["validation"] for row in board(again)} == after
+
+
+def test_an_ensemble_of_an_extended_search_is_that_of_one_that_never_ended(place: Path) -> None:
+    del place
+    said = {"ensemble": {"kind": "stack", "size": 3}, "train": {"epochs": 1}}
+    job(**said, search={"kind": "random", "candidates": 2}).run(TWO, "two")
+    with pytest.raises(Stopped):
+        Workflow.resume("two", TWO, [stop_in("round 2 epoch 1")], more_candidates=2)
+    again = Workflow.resume("two", TWO)
+    whole = job(**said, search={"kind": "random", "candidates": 4}).run(TWO, "four")
+    rows = [{row["candidate"]: row for row in board(each)} for each in (again, whole)]
+    assert rows[0].keys() == rows[1].keys() >= {"a 1", "a 2", "a 3", "a 4"}
+    assert again.run["notes"][-1] == whole.run["notes"][-1]
+    for name in ("ensemble", "a 4"):
+        assert rows[0].get(name) == rows[1].get(name)
+    assert "ensemble" in rows[0]
 
 
 def stop_in(name: str) -> Any:

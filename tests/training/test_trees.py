@@ -19,6 +19,7 @@ from headrace.packaging.package import read_package
 from headrace.runs import Workflow
 from headrace.training.candidates import Candidate, build, candidates_of, capabilities
 from headrace.training.options import ModelOptions
+from headrace.training.trees import fit_trees
 
 xgboost = pytest.importorskip("xgboost")
 RNG = np.random.default_rng(0)
@@ -57,6 +58,29 @@ def test_trees_from_chunks_stop_early_and_are_packaged(in_tmp, monkeypatch, exte
     model: Any = load("run/model").pipeline[-1]
     assert isinstance(model, xgboost.XGBClassifier)
     assert 5 < model.get_booster().num_boosted_rounds() < 300
+
+
+def test_an_outer_fold_grows_as_many_trees_as_the_folds_within_it(in_tmp):
+    """Its own rows judge what is chosen within it, and do not say when to stop."""
+    held: list[Any] = []
+
+    def keep(*args: Any, **more: Any) -> Any:
+        fitted = fit_trees(*args, **more)
+        held.append([each.estimator.get_booster().num_boosted_rounds() for each in fitted["trees"]])
+        return fitted
+
+    params = {"n_estimators": 200, "max_depth": 2, "learning_rate": 0.3, "early_stopping_rounds": 2}
+    columns = {"a": X[:, 0], "b": X[:, 1], "y": Y}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("headrace.training.direct.fit_trees", keep)
+        of_columns(
+            "nested", columns, models=[{**TREES, "params": params}],
+            validation={"kind": "kfold", "folds": 3, "nested": True, "shared_preparation": True},
+        )  # fmt: skip
+    folds, last = held
+    assert folds[:3] == [round(sum(folds[3 + 2 * k : 5 + 2 * k]) / 2) for k in range(3)]
+    assert last == [round(sum(folds[:3]) / 3)]
+    assert len(set(folds)) > 1
 
 
 def of_columns(name: str, columns: dict[str, Any], **changes: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
@@ -10,7 +11,7 @@ import numpy as np
 from headrace.accumulators.documents import decode_numbers, encode_numbers
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from numpy.typing import NDArray
 
@@ -141,6 +142,19 @@ class HeavyHitters:
             else self.values[stay]
         )
         return type(self)(values, self.counts[stay] - taken, self.error + taken, self.n)
+
+    def restricted(self, told: Collection[Any]) -> Self:
+        """Return the counts of these values alone; `error` grows to the largest count that is left out."""
+        values = self.values if isinstance(self.values, tuple) else self.values.tolist()
+        stays = np.array([value in told for value in values], dtype=bool)
+        if stays.all():
+            return self
+        held = (
+            tuple(itertools.compress(self.values, stays))
+            if isinstance(self.values, tuple)
+            else self.values[stays]
+        )
+        return type(self)(held, self.counts[stays], self.error + int(self.counts[~stays].max()), self.n)
 
     def items(self) -> list[tuple[Any, int]]:
         """Return (value, count) as Python scalars, the most frequent first, equal counts by value."""

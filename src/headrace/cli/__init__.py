@@ -10,7 +10,21 @@ import typer
 from typer.exceptions import TyperException
 
 from headrace import __version__
-from headrace.cli import checks, clusters, data, ingest, jobs, models, monitor, runs, score, serve
+from headrace.cli import (
+    audit,
+    checks,
+    clusters,
+    data,
+    doctor,
+    erase,
+    ingest,
+    jobs,
+    models,
+    monitor,
+    runs,
+    score,
+    serve,
+)
 from headrace.errors import HeadraceError
 
 if TYPE_CHECKING:
@@ -55,6 +69,9 @@ serve.add_to(app)
 monitor.add_to(app)
 jobs.add_to(app)
 clusters.add_to(app)
+doctor.add_to(app)
+audit.add_to(app)
+erase.add_to(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

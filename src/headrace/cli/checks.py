@@ -64,6 +64,8 @@ def check(
 
     Example: headrace check data/new --against profile.json
     """
+    from headrace.profiling.privacy import hint, personal_columns
+
     given = _given(data, against, workflow, expectations, target, cluster)
     if write_expectations is not None:
         _suggest(given, write_expectations, cluster, json=json)
@@ -72,7 +74,8 @@ def check(
         _require_new(export_violations)
     survey = _survey(given, cluster)
     report = _report(given, survey)
-    document = report.to_dict()
+    personal = personal_columns(survey.whole, given.options.pii)
+    document = {**report.to_dict(), "personal": personal}
     if export_violations is not None:
         document["violations"] = _export(given, survey, report, export_violations, cluster, unmasked=unmasked)
     if json:
@@ -84,6 +87,8 @@ def check(
         console().print(check_table(report))
         console().print(dimension_table(report))
         say(report.summary())
+        if personal:
+            say(hint(personal))
         if export_violations is not None:
             found = document["violations"]
             masks = ", ".join(f"{name} ({why})" for name, why in found["masked"].items())
@@ -134,10 +139,11 @@ def _given(
     if len(several) > 1:
         raise InputError(f"{' and '.join(several)} were both given", mend="give one of them")
     if workflow is not None:
+        from headrace.data.pii import find_treatments
         from headrace.workflow import load_workflow
 
         file = load_workflow(workflow)
-        dataset = opened(data or file.data.url, file.data.where)
+        dataset = opened(data or file.data.url, file.data.where).treated(find_treatments(file.pii))
         wanted = target or file.problem.target
         return _Given(dataset, file.checks, wanted, file.problem.task, file.data.time, tuple(file.data.drop))
     if data is None:

@@ -16,7 +16,7 @@ DataArgument = Annotated[str, typer.Argument(metavar="DATA", help="Directory, gl
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands to the application."""
-    for command in (sample, init, profile, compare):
+    for command in (sample, init, profile, compare, datasheet):
         app.command()(command)
 
 
@@ -95,6 +95,12 @@ def profile(
             "--time", metavar="COL", help="Column that the page's trends follow; default: the first of times."
         ),
     ] = None,
+    k_minimum: Annotated[
+        int,
+        typer.Option(
+            "--k-minimum", metavar="K", min=1, help="Leave frequent values out that fewer rows hold."
+        ),
+    ] = 1,
     output: Annotated[
         str, typer.Option("--output", "-o", metavar="FILE", help="Where the profile goes.")
     ] = "profile.json",
@@ -108,11 +114,13 @@ def profile(
     """
     from headrace.data.storage import write_bytes
     from headrace.errors import InputError
+    from headrace.profiling.privacy import hint, personal_columns
+    from headrace.profiling.withholding import withhold
 
     if html is None:
         if time is not None:
             raise InputError("--time is of the page", where="profile", mend="give --html FILE too")
-        measured = _profile(data, target, cluster)
+        whole = _profile(data, target, cluster)
     else:
         from headrace.cli.progress import watching
         from headrace.exploring import explore
@@ -120,11 +128,16 @@ def profile(
         from headrace.report import render_profile
 
         with watching() as subscriber:
-            measured, explored = explore(data, target, time=time, cluster=cluster, subscribers=[subscriber])
+            whole, explored = explore(data, target, time=time, cluster=cluster, subscribers=[subscriber])
+    personal = personal_columns(whole)
+    measured = withhold({"all": whole}, whole, k_minimum)["all"]
+    if html is not None:
         page = render_profile(measured, explored, title=data, provenance=read_provenance(data))
         write_bytes(html, page.encode())
     text = measured.to_json()
     write_bytes(output, text.encode())
+    if personal:
+        typer.echo(hint(personal), err=True)
     if json:
         say(text)
         return
@@ -135,6 +148,48 @@ def profile(
     for part in profile_tables(measured, title=data):
         screen.print(part)
     say(f"profile: {output}" + (f", page: {html}" if html else ""))
+
+
+def datasheet(
+    data: DataArgument,
+    answers: Annotated[
+        str | None,
+        typer.Option("--answers", metavar="FILE", help="YAML of what people say: purpose: ..., consent: ..."),
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option("--target", metavar="COL", help="The column to predict.")
+    ] = None,
+    k_minimum: Annotated[
+        int,
+        typer.Option("--k-minimum", metavar="K", min=1, help="Name no frequent value that fewer rows hold."),
+    ] = 10,
+    cluster: ClusterFlag = None,
+    output: Annotated[
+        str, typer.Option("--output", "-o", metavar="FILE", help="Where the page goes.")
+    ] = "datasheet.md",
+    json: JsonFlag = False,
+) -> None:
+    """Write the data sheet of a dataset for a review.
+
+    What it holds is measured; what only people know is asked, and shown as open where --answers does not say.
+
+    Example: headrace datasheet data/flights --answers answers.yaml -o datasheet.md
+    """
+    from headrace.data.storage import write_bytes
+    from headrace.optionfile import read_options
+    from headrace.packaging.datasheet import DatasheetAnswers, describe_data, render_datasheet
+    from headrace.profiling.provenance import read_provenance
+    from headrace.profiling.withholding import withhold
+
+    said = DatasheetAnswers() if answers is None else read_options(answers, DatasheetAnswers)
+    whole = _profile(data, target, cluster)
+    told = withhold({"all": whole}, whole, k_minimum)["all"]
+    document = describe_data(told, said, name=data, provenance=read_provenance(data))
+    write_bytes(output, render_datasheet(document).encode())
+    if json:
+        print_json(document)
+    else:
+        say(f"{output}: written; {document['open']} of {document['asked']} questions are open")
 
 
 def compare(

@@ -166,10 +166,11 @@ def logs(
     from headrace.cluster import jobs
 
     found = jobs.find_job(job, runs)
+    patience = jobs.Patience(found)
     place = (0, 0)
     while True:
         # asked before the log is read: what was written before the end is then in it
-        over = not follow or jobs.status(found)[0] in {*jobs.ENDED, *jobs.NEEDS_RESUME}
+        over = not follow or patience.is_over(jobs.status(found)[0])
         for text, after in jobs.read_log(found.url, place):
             typer.echo(text, nl=False)
             place = after
@@ -192,10 +193,11 @@ def wait(
     from headrace.cluster import jobs
 
     found = jobs.find_job(job, runs)
+    patience = jobs.Patience(found)
     end = None if timeout is None else time.monotonic() + timeout
     while True:
         state, heartbeat = jobs.status(found)
-        if state in {*jobs.ENDED, *jobs.NEEDS_RESUME}:
+        if patience.is_over(state):
             break
         if end is not None and time.monotonic() >= end:
             break

@@ -8,7 +8,7 @@ import typer
 
 from headrace.cli import promotion, signing
 from headrace.cli.output import JsonFlag, print_json, say
-from headrace.cli.references import ModelArgument, RegistryFlag, read
+from headrace.cli.references import ModelArgument, RegistryFlag, read, read_named
 from headrace.cli.signing import TrustedFlag  # noqa: TC001 - typer reads annotations as it runs
 
 
@@ -71,7 +71,7 @@ def export(
     model: ModelArgument,
     directory: Annotated[str, typer.Argument(metavar="DIR", help="Where the files are written.")],
     format: Annotated[  # noqa: A002 - the name of the flag
-        str, typer.Option("--format", help="onnx, skops or pickle.")
+        str, typer.Option("--format", help="onnx, pmml, skops or pickle.")
     ] = "onnx",
     allow_pickle: Annotated[
         bool, typer.Option("--allow-pickle", help="Write a pickle, which runs code when it is loaded.")
@@ -103,7 +103,12 @@ def export(
     from headrace.packaging.exports.files import export_file
 
     package = read(model, registry)
-    path, result = export_file(package, directory, format, allow_pickle=allow_pickle)
+    preparation = None
+    if format == "pmml":
+        from headrace.serving.prepared import read_preparation
+
+        preparation = read_preparation(package)
+    path, result = export_file(package, directory, format, allow_pickle=allow_pickle, preparation=preparation)
     if json:
         print_json({"file": path, "gate": result})
     else:
@@ -144,11 +149,14 @@ def verify(
     from headrace.packaging.exports.files import verify_package
     from headrace.packaging.package import SIGNATURE
     from headrace.packaging.signing import require_signature
+    from headrace.serving.prepared import PREPARATION, candidates
 
-    package = read(model, registry)
-    trusted = require_signature(package, trusted_keys)
+    package, version = read_named(model, registry)
+    trusted = require_signature(package, trusted_keys, version=version)
     signature = "trusted" if trusted else "not checked" if SIGNATURE in package.contents else None
-    results = verify_package(package)
+    content = package.contents.get(PREPARATION)
+    further = {} if content is None else candidates(package.model(), content)
+    results = verify_package(package, further)
     if json:
         files = sorted(package.manifest.files)
         print_json({"url": package.url, "files": files, "signature": signature, "gates": results})

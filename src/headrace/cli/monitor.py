@@ -12,6 +12,7 @@ from headrace.cli.references import ModelArgument, RegistryFlag  # noqa: TC001 -
 from headrace.cli.watched import seconds
 
 if TYPE_CHECKING:
+    from headrace.monitoring.alerts import Alert
     from headrace.monitoring.grids import Grid
     from headrace.monitoring.measures import Measures
     from headrace.monitoring.options import MonitorFile
@@ -103,36 +104,23 @@ def watch(
 
     Example: headrace monitor watch late --store monitor --rules rules.yaml
     """
-    from headrace.cli.watched import packages_of
-    from headrace.monitoring.watching import look
+    from headrace.errors import HeadraceError
 
     held, options = _opened(model, store), _options(rules)
     while True:
         now = time.time()
-        longest = max((seconds(rule.window) for rule in options.rules), default=3600.0)
-        known = packages_of(held.read(now - longest, now), model, registry)
-        grids = {grid.digest: grid for grid, _ in known.values()}
-        state, changed = look(held, grids, options, now=now)
-        retrained = None
-        if options.retrain is not None:
-            retrained = _retrain(held, options, state, grids, (model, registry), cluster, now)
-        firing = [alert for alert in state.alerts if alert.phase == "firing"]
-        if once:
-            if json:
-                print_json(
-                    {
-                        "firing": [alert.to_dict() for alert in firing],
-                        "changed": [alert.to_dict() for alert in changed],
-                        "retrained": retrained,
-                    }
-                )
-            else:
-                for alert in firing:
-                    say(f"{alert.severity}: {alert.text()}")
-                say(f"{len(firing)} alerts fire, {len(changed)} changed")
-            if firing:
-                raise typer.Exit(1)
-            return
+        try:
+            state, changed, retrained = _look(held, options, (model, registry), cluster, now)
+        except HeadraceError as error:
+            if once:
+                raise
+            say(f"{error}; the watch goes on")  # a store may be away, or a run fail
+        else:
+            if once:
+                _tell_alerts(state, changed, retrained, json=json)
+                return
+            if retrained is not None:
+                say(f"trained again: {'; '.join(retrained['reasons'])}; challenger is {retrained['model']}")
         time.sleep(max(0.0, now + every - time.time()))
 
 
@@ -362,20 +350,46 @@ def _page(
     )
 
 
-def _retrain(
-    held: MonitorStore,
-    options: MonitorFile,
-    state: WatchState,
-    grids: dict[str, Grid],
-    place: tuple[str, str],
-    cluster: str | None,
-    now: float,
-) -> dict[str, Any] | None:
-    """Train again when there is a reason."""
-    from headrace.cli.watched import package_of
+def _look(
+    held: MonitorStore, options: MonitorFile, place: tuple[str, str], cluster: str | None, now: float
+) -> tuple[WatchState, list[Alert], dict[str, Any] | None]:
+    """Hold the rules against the store once, and train again when there is a reason."""
+    from headrace.cli.watched import package_of, packages_of
     from headrace.cluster.config import load_cluster
+    from headrace.monitoring.watching import look
     from headrace.retraining import retrain_when_due
 
+    longest = max((seconds(rule.window) for rule in options.rules), default=3600.0)
+    known = packages_of(held.read(now - longest, now), *place)
+    grids = {grid.digest: grid for grid, _ in known.values()}
+    state, changed = look(held, grids, options, now=now)
+    if options.retrain is None:
+        return state, changed, None
     package, version = package_of(*place)
     workers = load_cluster(cluster) if cluster is not None else None
-    return retrain_when_due(held, options, state, grids, package, version, now=now, cluster=workers)
+    return (
+        state,
+        changed,
+        retrain_when_due(held, options, state, grids, package, version, now=now, cluster=workers),
+    )
+
+
+def _tell_alerts(
+    state: WatchState, changed: list[Alert], retrained: dict[str, Any] | None, *, json: bool
+) -> None:
+    """Print what fires; exit 1 when something does."""
+    firing = [alert for alert in state.alerts if alert.phase == "firing"]
+    if json:
+        print_json(
+            {
+                "firing": [alert.to_dict() for alert in firing],
+                "changed": [alert.to_dict() for alert in changed],
+                "retrained": retrained,
+            }
+        )
+    else:
+        for alert in firing:
+            say(f"{alert.severity}: {alert.text()}")
+        say(f"{len(firing)} alerts fire, {len(changed)} changed")
+    if firing:
+        raise typer.Exit(1)

@@ -13,6 +13,8 @@ from headrace.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from headrace.monitoring.ab import Comparison
+    from headrace.monitoring.store import MonitorStore
     from headrace.packaging.package import Package
     from headrace.packaging.promotion import Evidence
 
@@ -61,7 +63,9 @@ def promote(
     ] = False,
     store: Annotated[
         str | None,
-        typer.Option("--store", metavar="URL", help="A monitor store: refuse a version whose inputs moved."),
+        typer.Option(
+            "--store", metavar="URL", help="A monitor store: what the version did in use counts too."
+        ),
     ] = None,
     last: Annotated[str, typer.Option("--last", help="How far back in the store: 30m, 24h, 7d.")] = "24h",
     why: WhyFlag = "",
@@ -70,7 +74,8 @@ def promote(
 ) -> None:
     """Make a version the champion, when it is better than the one there is on the same test rows.
 
-    Its latency is measured, and with --store what it has answered so far must be like its training data.
+    Its latency is measured. With --store what it has answered so far must be like its training data, and the verdict
+    of monitor ab, when there is one, stands in for the test rows.
 
     Example: headrace models promote late@challenger --store monitor
     """
@@ -83,8 +88,10 @@ def promote(
     held = Registry(registry)
     version = held.version(reference)
 
+    before = held.aliases(name).get(alias)
+
     def examine(package: Package) -> Evidence:
-        return _examine(package, f"{name}@{version}", store, last)
+        return _examine(package, f"{name}@{version}", store, last, champion=f"{name}@{before}")
 
     moved = move(held, name, version, alias=alias, examine=examine, force=force, why=why)
     _tell(name, moved, json=json)
@@ -127,7 +134,7 @@ def prune(
         say(f"{name}: removed {', '.join(map(str, removed)) or 'nothing'}")
 
 
-def _examine(package: Package, version: str, store: str | None, last: str) -> Evidence:
+def _examine(package: Package, version: str, store: str | None, last: str, *, champion: str) -> Evidence:
     """Time a version, and look at what it has answered."""
     import time
 
@@ -144,18 +151,43 @@ def _examine(package: Package, version: str, store: str | None, last: str) -> Ev
             note["latency"] = measure_latency(package)
         except HeadraceError as error:
             against.append(f"its latency cannot be measured: {error.what}")
-    if store is not None:
-        from headrace.monitoring.recording import grid_of
-        from headrace.monitoring.store import MonitorStore
-        from headrace.monitoring.watching import moved_much
+    if store is None:
+        return Evidence(tuple(against), note)
+    from headrace.monitoring.recording import grid_of
+    from headrace.monitoring.store import MonitorStore
+    from headrace.monitoring.watching import moved_much
 
-        opened = MonitorStore(store, version.partition("@")[0])
-        rows, moved = moved_much(opened, grid_of(package), version, seconds(last), time.time())
-        note["drift"] = {"rows": rows, "moved": moved}
-        if moved:
-            named = ", ".join(f"{column} by {size:.2g}" for column, size in moved.items())
-            against.append(f"inputs or scores moved beyond the limit of 1 since its training: {named}")
-    return Evidence(tuple(against), note)
+    opened, now = MonitorStore(store, version.partition("@")[0]), time.time()
+    rows, moved = moved_much(opened, grid_of(package), version, seconds(last), now)
+    note["drift"] = {"rows": rows, "moved": moved}
+    if moved:
+        named = ", ".join(f"{column} by {size:.2g}" for column, size in moved.items())
+        against.append(f"inputs or scores moved beyond the limit of 1 since its training: {named}")
+    found = _side_by_side(opened, champion, version, now - seconds(last), now)
+    if found is not None:
+        note["ab"] = found.to_dict()
+        if found.verdict == "champion":
+            against.append(f"in use the champion was better: {found.loss} by {found.difference:.3g}")
+    return Evidence(tuple(against), note, found is not None and found.verdict == "challenger")
+
+
+def _side_by_side(
+    store: MonitorStore, champion: str, challenger: str, start: float, end: float
+) -> Comparison | None:
+    """Compare two versions that answered side by side; None when one has no labels."""
+    from headrace.cli.watched import arm_of
+    from headrace.monitoring.ab import compare_arms
+    from headrace.monitoring.windows import whole
+
+    windows = whole(store.read(start, end))
+    try:
+        arms = [
+            arm_of(windows, arm, version)
+            for arm, version in (("champion", champion), ("challenger", challenger))
+        ]
+    except InputError:
+        return None
+    return compare_arms(arms[0].outcomes, arms[1].outcomes)
 
 
 def _tell(name: str, moved: Mapping[str, Any], *, json: bool) -> None:
@@ -167,6 +199,10 @@ def _tell(name: str, moved: Mapping[str, Any], *, json: bool) -> None:
     if latency := moved["note"].get("latency"):
         say(
             f"one row takes {1000 * latency['p50']:.3g} ms (median of {latency['calls']}, {latency['runtime']})"
+        )
+    if (trial := moved["note"].get("ab")) and trial["verdict"] == "challenger":
+        say(
+            f"in use its {trial['loss']} was lower by {-trial['difference']:.3g} ({trial['rows'][1]:,} labels)"
         )
     for line in moved["note"].get("against", ()):
         say(f"forced although {line}")

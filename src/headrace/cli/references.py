@@ -19,9 +19,16 @@ ModelArgument = Annotated[
 
 def read(model: str, registry: str) -> Package:
     """Read the package that a reference names, hashes checked."""
+    return read_named(model, registry)[0]
+
+
+def read_named(model: str, registry: str) -> tuple[Package, str | None]:
+    """Read the package that a reference names, hashes checked; of one in the registry also its version, ``late@3``."""
     from headrace.data.storage import exists, join
     from headrace.packaging.package import read_package
     from headrace.packaging.registry import Registry
 
-    is_folder = "/" in model or exists(join(model, "manifest.json"))
-    return read_package(model if is_folder else Registry(registry).resolve(model))
+    if "/" in model or exists(join(model, "manifest.json")):
+        return read_package(model), None
+    version = Registry(registry).named(model)
+    return read_package(Registry(registry).resolve(version)), version

@@ -10,6 +10,8 @@ from headrace.cli.output import ClusterFlag, JsonFlag, print_json, say
 from headrace.errors import InputError
 
 CHECKS = ("range", "category", "missing")
+MOST_TOLD = 4
+"""Checks that are told one by one; of hundreds of columns the manifest holds all."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -93,8 +95,16 @@ def score(
     if rows["rejected"]:
         say(f"rejected: {rows['rejected']:,} rows, in {output.rstrip('/')}/_rejected")
     for title, found in (("rejected for", manifest["reasons"]), ("scored all the same", manifest["found"])):
-        for what, count in found.items():
-            say(f"  {title}  {what}: {count:,}")
+        if found:
+            say(f"  {title}  {_worst(found)}")
+
+
+def _worst(found: dict[str, int]) -> str:
+    """Sum up in one line for how many rows each check failed, those that failed most often first."""
+    most = sorted(found.items(), key=lambda item: (-item[1], item[0]))
+    told = ", ".join(f"{what} {count:,}" for what, count in most[:MOST_TOLD])
+    rest = len(most) - MOST_TOLD
+    return f"{told} and {rest:,} more in _manifest.json" if rest > 0 else told
 
 
 def _words(text: str) -> list[str]:

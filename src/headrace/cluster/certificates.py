@@ -89,6 +89,17 @@ def temporary_security() -> Security:
     return secured
 
 
+def settings_at(folder: str) -> dict[str, Any]:
+    """Dask settings by which scheduler and workers find the files in a folder on their machine."""
+    roles = ("scheduler", "worker")
+    return {
+        "distributed.comm.require-encryption": True,
+        "distributed.comm.tls.ca-file": f"{folder}/{AUTHORITY}",
+        **{f"distributed.comm.tls.{role}.cert": f"{folder}/{CERTIFICATE}" for role in roles},
+        **{f"distributed.comm.tls.{role}.key": f"{folder}/{KEY}" for role in roles},
+    }
+
+
 @contextmanager
 def as_files(security: Security, parent: str) -> Iterator[Security]:
     """Give the same certificates as files in a new directory below `parent`, readable by their owner alone.

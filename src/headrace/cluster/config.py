@@ -11,6 +11,7 @@ from pydantic import Field, TypeAdapter, model_validator
 
 from headrace.cluster.address import AddressCluster
 from headrace.cluster.cloud import CloudCluster
+from headrace.cluster.gateway import GatewayWorkers
 from headrace.cluster.jobqueue import JobQueueCluster, SlurmCluster
 from headrace.cluster.kubernetes import KubernetesCluster
 from headrace.cluster.layers import Layers, read_layers
@@ -120,6 +121,7 @@ KINDS: dict[str, type[Workers]] = {
     "slurm": SlurmCluster,
     "jobqueue": JobQueueCluster,
     "kubernetes": KubernetesCluster,
+    "gateway": GatewayWorkers,
     "cloud": CloudCluster,
 }
 AnyCluster = Annotated[
@@ -129,6 +131,7 @@ AnyCluster = Annotated[
     | SlurmCluster
     | JobQueueCluster
     | KubernetesCluster
+    | GatewayWorkers
     | CloudCluster,
     Field(discriminator="kind"),
 ]

@@ -36,6 +36,8 @@ ENDED = ("passed", "missed", "failed", "cancelled")
 """States in which nothing more happens by itself."""
 NEEDS_RESUME = ("lost", "stopped")
 """States of a run that only waits for a coordinator."""
+RESTART_SECONDS = {"kubernetes": 600.0, "slurm": 600.0}
+"""How long the platforms that start a coordinator again may take for it; the others do not."""
 
 
 @dataclass(frozen=True)
@@ -271,6 +273,29 @@ def _died_here(job: Job) -> bool:
         return False
     holder = Holder(**place)
     return holder.host == Holder.this_process().host and not holder.lives_here()
+
+
+class Patience:
+    """Tells when nothing more is to be expected of a job, by the states that it is seen in.
+
+    Parameters
+    ----------
+    job : Job
+        What is waited for. Its platform may start a coordinator that is gone again.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self._seconds = RESTART_SECONDS.get(job.kind, 0.0)
+        self._gone_since: float | None = None
+
+    def is_over(self, state: str) -> bool:
+        """Take the state that the job is in now."""
+        if state not in NEEDS_RESUME:
+            self._gone_since = None
+            return state in ENDED
+        now = time.monotonic()
+        self._gone_since = now if self._gone_since is None else self._gone_since
+        return now - self._gone_since >= self._seconds
 
 
 class Log:

@@ -12,6 +12,7 @@ from distributed.diagnostics.plugin import WorkerPlugin
 
 from headrace.cluster.certificates import Certificates, temporary_security
 from headrace.cluster.connect import ONE_THREAD, quiet, settings_of
+from headrace.cluster.packages import send_packages
 from headrace.cluster.versions import require_same_versions
 from headrace.errors import HeadraceError, RunError
 
@@ -89,13 +90,15 @@ def joined(cluster: RemoteWorkers) -> Iterator[Client]:
         with _told(cluster):
             client = _client(stack, cluster, security)
             require_same_versions(client)
+            if cluster.packages:
+                send_packages(client, cluster.packages)
             client.register_plugin(Pinned(dict(cluster.environment)), name="headrace-worker")
         yield client
 
 
 def security_for(cluster: RemoteWorkers) -> Security | None:
     """Read or make the certificates that a cluster asks for; None when nothing is encrypted."""
-    if not cluster.encrypted:
+    if not cluster.encrypted or cluster.brings_certificates:
         return None
     return cluster.tls.security() if isinstance(cluster.tls, Certificates) else temporary_security()
 

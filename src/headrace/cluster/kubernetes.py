@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import secrets
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
+from headrace.cluster.certificates import settings_at, texts_of
 from headrace.cluster.connect import KEPT_MEMORY, ONE_THREAD, TERMINATE_FRACTION, settings_of
 from headrace.cluster.jobqueue import inherited
-from headrace.cluster.workers import ScaledWorkers
+from headrace.cluster.workers import ScaledWorkers, Seconds
 from headrace.errors import MissingExtraError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
     from distributed.security import Security
 
@@ -22,6 +23,14 @@ POD_SECURITY = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault
 CONTAINER_SECURITY = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 SCHEDULER_MEMORY = 2 << 30
 """Bytes of the scheduler's pod: it holds the graph of a pass, and none of the data."""
+HTTP_ROUTES = ("distributed.http.scheduler.api", "distributed.http.health")
+"""What the scheduler answers over HTTP."""
+CERTIFICATES = "/etc/headrace/certificates"
+"""Where pods find the certificates of the run."""
+KEPT_SECONDS = 7 * 86400
+"""How long a Job that has ended can be looked at."""
+JOB_NAME, JOB_UID = "HEADRACE_JOB_NAME", "HEADRACE_JOB_UID"
+"""Variables that tell the pod of a coordinator which Job it is of."""
 
 
 class KubernetesCluster(ScaledWorkers):
@@ -46,35 +55,34 @@ class KubernetesCluster(ScaledWorkers):
     )
     node_selector: dict[str, str] = Field(default={}, description="Labels of the nodes that may be used")
 
+    time_limit: Seconds | None = Field(
+        default=None, description="How long a submitted job may take in all, such as 12h"
+    )
+
     @model_validator(mode="after")
-    def _says_that_it_is_open(self) -> KubernetesCluster:
-        if self.tls != "off":
-            raise ValueError(
-                "the operator starts schedulers without encryption; write tls: off, and keep others away by "
-                "cluster/kubernetes/network.yaml or an encrypted pod network"
-            )
+    def _forwards_the_dashboard(self) -> KubernetesCluster:
         if self.dashboard != "off":
             raise ValueError("the dashboard is reached by kubectl port-forward; leave it out")
         return self
 
-    @contextmanager
-    def deploy(self, security: Security | None) -> Iterator[Any]:
+    def deploy(self, security: Security | None) -> AbstractContextManager[Any]:
         """Ask the operator for a cluster of pods, and remove it at the end."""
-        del security
-        try:
-            from dask_kubernetes.operator import KubeCluster
-        except ImportError:
-            raise MissingExtraError.for_extra("dask-kubernetes", "kubernetes") from None
-        name = f"headrace-{secrets.token_hex(4)}"
-        with KubeCluster(
-            custom_cluster_spec=cluster_object(self, name),
-            namespace=self.namespace,
-            resource_timeout=int(self.wait),
-            quiet=True,
-        ) as cluster:
-            if self.bounds.min < self.bounds.max:
-                cluster.adapt(minimum=self.bounds.min, maximum=self.bounds.max)
-            yield cluster
+        from headrace.cluster.pods import pods
+
+        # In the pod of a submitted job the cluster is named by the job and belongs to it: one that a killed coordinator
+        # left is found, and it goes with the job whatever happens.
+        uid = os.environ.get(JOB_UID)
+        name = f"headrace-{(uid or secrets.token_hex(4))[:8]}"
+        made = cluster_object(self, name)
+        if uid is not None:
+            job = {"apiVersion": "batch/v1", "kind": "Job", "name": os.environ[JOB_NAME], "uid": uid}
+            made["metadata"]["ownerReferences"] = [job]
+        parts = []
+        if security is not None:
+            parts.append(certificates_object(self, name, texts_of(security)))
+        if self.bounds.min < self.bounds.max:
+            parts.append(autoscaler_object(self, name))
+        return pods(made, parts, protocol="tcp" if security is None else "tls", wait=self.wait)
 
 
 def cluster_object(cluster: KubernetesCluster, name: str) -> dict[str, Any]:
@@ -89,7 +97,9 @@ def cluster_object(cluster: KubernetesCluster, name: str) -> dict[str, Any]:
         from dask_kubernetes.operator import make_cluster_spec
     except ImportError:
         raise MissingExtraError.for_extra("dask-kubernetes", "kubernetes") from None
-    limits = {"nthreads": cluster.threads, "memory-limit": cluster.memory}
+    limits: dict[str, object] = {"nthreads": cluster.threads, "memory-limit": cluster.memory}
+    if cluster.local_directory is not None:
+        limits["local-directory"] = cluster.local_directory
     # The commands dask-scheduler and dask-worker, which dask-kubernetes calls by default, are gone from distributed.
     spec: dict[str, Any] = make_cluster_spec(
         name,
@@ -99,17 +109,57 @@ def cluster_object(cluster: KubernetesCluster, name: str) -> dict[str, Any]:
     )
     spec["metadata"]["namespace"] = cluster.namespace
     scheduler, worker = spec["spec"]["scheduler"]["spec"], spec["spec"]["worker"]["spec"]
-    scheduler["containers"][0]["args"] = ["dask", "scheduler", "--host", "0.0.0.0"]  # noqa: S104 - the pod's address, which its service needs
-    settings = settings_of(cluster)
-    # the kubelet asks the scheduler over HTTP whether it is well
-    settings.pop("distributed.scheduler.http.routes", None)
-    environment = {**ONE_THREAD, **KEPT_MEMORY, "DASK_INTERNAL_INHERIT_CONFIG": inherited(settings)}
+    protocol = "tls" if cluster.encrypted else "tcp"
+    # the pod's address, which its service needs
+    scheduler["containers"][0]["args"] = ["dask", "scheduler", "--host", f"{protocol}://0.0.0.0"]
+    # The kubelet asks for health; the operator scales by HTTP, which also works when its Dask is of another version.
+    settings = settings_of(cluster) | {"distributed.scheduler.http.routes": list(HTTP_ROUTES)}
+    if cluster.encrypted:
+        settings |= settings_at(CERTIFICATES)
+    environment = {
+        **ONE_THREAD,
+        **KEPT_MEMORY,
+        "DASK_INTERNAL_INHERIT_CONFIG": inherited(settings),
+        "DASK_SCHEDULER_ADDRESS": f"{protocol}://{name}-scheduler.{cluster.namespace}.svc.cluster.local:8786",
+    }
     # Kubernetes ends a pod at once at its limit; the nanny, which says why, must come first.
     _furnish(
         cluster, worker, environment, cpu=cluster.threads, memory=int(cluster.memory * TERMINATE_FRACTION)
     )
     _furnish(cluster, scheduler, environment, cpu=1, memory=SCHEDULER_MEMORY)
+    for pod in (scheduler, worker):
+        if cluster.encrypted:
+            _mount(pod, "certificates", CERTIFICATES, {"secret": {"secretName": certificates_name(name)}})
+    if cluster.local_directory is not None:
+        # as much again as the blocks may take, for temporary files
+        _mount(
+            worker,
+            "local",
+            cluster.local_directory,
+            {"emptyDir": {"sizeLimit": f"{2 * cluster.disk >> 20}Mi"}},
+        )
     return spec
+
+
+def certificates_name(name: str) -> str:
+    """Name the Secret with the certificates of a cluster."""
+    return f"{name}-certificates"
+
+
+def certificates_object(cluster: KubernetesCluster, name: str, files: dict[str, str]) -> dict[str, Any]:
+    """Make the Secret with the certificates of a cluster."""
+    meta = {"name": certificates_name(name), "namespace": cluster.namespace}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": meta, "type": "Opaque", "stringData": files}
+
+
+def autoscaler_object(cluster: KubernetesCluster, name: str) -> dict[str, Any]:
+    """Make the DaskAutoscaler of a cluster file."""
+    return {
+        "apiVersion": "kubernetes.dask.org/v1",
+        "kind": "DaskAutoscaler",
+        "metadata": {"name": name, "namespace": cluster.namespace},
+        "spec": {"cluster": name, "minimum": cluster.bounds.min, "maximum": cluster.bounds.max},
+    }
 
 
 def coordinator_object(cluster: KubernetesCluster, name: str, command: list[str]) -> dict[str, Any]:
@@ -125,13 +175,21 @@ def coordinator_object(cluster: KubernetesCluster, name: str, command: list[str]
         "serviceAccountName": cluster.service_account,
         "containers": [{"name": "coordinator", "image": cluster.image, "args": command}],
     }
-    _furnish(cluster, pod, ONE_THREAD, cpu=1, memory=max(SCHEDULER_MEMORY, cluster.memory))
+    _furnish(cluster, pod, ONE_THREAD | {JOB_NAME: name}, cpu=1, memory=max(SCHEDULER_MEMORY, cluster.memory))
+    label = {"fieldPath": "metadata.labels['batch.kubernetes.io/controller-uid']"}
+    pod["containers"][0]["env"].append({"name": JOB_UID, "valueFrom": {"fieldRef": label}})
     labels = {"app.kubernetes.io/name": "headrace", "app.kubernetes.io/component": "coordinator"}
+    limit = {} if cluster.time_limit is None else {"activeDeadlineSeconds": round(cluster.time_limit)}
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {"name": name, "namespace": cluster.namespace, "labels": labels},
-        "spec": {"backoffLimit": 6, "template": {"metadata": {"labels": labels}, "spec": pod}},
+        "spec": {
+            "backoffLimit": 6,
+            "ttlSecondsAfterFinished": KEPT_SECONDS,
+            **limit,
+            "template": {"metadata": {"labels": labels}, "spec": pod},
+        },
     }
 
 
@@ -153,5 +211,10 @@ def _furnish(
     if cluster.secret is not None:
         container["envFrom"] = [{"secretRef": {"name": cluster.secret}}]
     if cluster.claim is not None:
-        pod["volumes"] = [{"name": "data", "persistentVolumeClaim": {"claimName": cluster.claim}}]
-        container["volumeMounts"] = [{"name": "data", "mountPath": "/data"}]
+        _mount(pod, "data", "/data", {"persistentVolumeClaim": {"claimName": cluster.claim}})
+
+
+def _mount(pod: dict[str, Any], name: str, path: str, volume: dict[str, Any]) -> None:
+    (container,) = pod["containers"]
+    pod.setdefault("volumes", []).append({"name": name, **volume})
+    container.setdefault("volumeMounts", []).append({"name": name, "mountPath": path})

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, model_validator
 
 from headrace.cluster.address import is_loopback
-from headrace.cluster.certificates import AUTHORITY, CERTIFICATE, KEY, texts_of
+from headrace.cluster.certificates import settings_at, texts_of
 from headrace.cluster.workers import RemoteWorkers
 from headrace.errors import MissingExtraError, RunError
 
@@ -138,20 +138,12 @@ def _certificates_there(cluster: SshCluster, security: Security | None) -> Itera
         return
     folder = f"/tmp/headrace-{secrets.token_hex(8)}"  # noqa: S108 - made there with mode 700, and refused if it exists
     files = texts_of(security)
-    there = {
-        "distributed.comm.require-encryption": True,
-        "distributed.comm.tls.ca-file": f"{folder}/{AUTHORITY}",
-        **{
-            f"distributed.comm.tls.{role}.cert": f"{folder}/{CERTIFICATE}" for role in ("scheduler", "worker")
-        },
-        **{f"distributed.comm.tls.{role}.key": f"{folder}/{KEY}" for role in ("scheduler", "worker")},
-    }
     commands = [(f"mkdir -m 700 {folder}", "")]
     commands += [(f"umask 077; cat > {folder}/{name}", text) for name, text in files.items()]
     try:
         for host in dict.fromkeys(cluster.hosts):
             run_there(cluster, host, commands)
-        yield there
+        yield settings_at(folder)
     finally:
         for host in dict.fromkeys(cluster.hosts):
             with suppress(RunError):  # a host that is gone keeps a certificate of a run that has ended

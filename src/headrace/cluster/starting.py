@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import secrets
 import shlex
 import subprocess
 import sys
@@ -137,7 +139,9 @@ def _run(call: list[str], text: str) -> str:
 
 def _in_kubernetes(job: Job, cluster: KubernetesCluster) -> dict[str, Any]:
     """Create a Job whose pod is started again until it ends well."""
-    manifest = coordinator_object(cluster, job.id.lower().replace("_", "-"), _command(job, "python"))
+    # a job that is resumed, or submitted to another run directory, is another object
+    name = f"{re.sub('[^a-z0-9]+', '-', job.id.lower())[-50:].strip('-')}-{secrets.token_hex(3)}"
+    manifest = coordinator_object(cluster, name, _command(job, "python"))
     write_bytes(join(job.url, FOLDER, "kubernetes.json"), json.dumps(manifest, indent=1).encode())
     try:
         import kr8s
@@ -152,4 +156,4 @@ def _in_kubernetes(job: Job, cluster: KubernetesCluster) -> dict[str, Any]:
             where="kind: kubernetes",
             mend=f"check kubectl auth can-i create jobs -n {cluster.namespace}",
         ) from error
-    return {"what": f"Job {manifest['metadata']['name']} in namespace {cluster.namespace}"}
+    return {"what": f"Job {name} in namespace {cluster.namespace}"}

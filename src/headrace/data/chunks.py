@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +12,7 @@ if TYPE_CHECKING:
 
     from headrace.data.filters import Filter
     from headrace.data.footers import RowGroup
+    from headrace.data.pii import Treatments
 
 SMALLEST = 4 << 20
 LARGEST = 256 << 20
@@ -38,6 +41,10 @@ class Piece:
     """Column and value of each hive directory; only columns of the dataset."""
     within: tuple[int, int] | None = None
     """First row and end inside the only row group, when that is too large to be read at once."""
+    size: int = 0
+    """Bytes of the file."""
+    stamp: str = ""
+    """What changes with the content of the file, as it was when the footer was read; empty when nothing tells."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +63,8 @@ class Chunk:
     """Estimated bytes of all columns once decoded, strings as dictionary codes."""
     where: Filter | None = None
     """Which of its rows are wanted."""
+    treatments: Treatments | None = None
+    """What is done with columns about persons before they are offered."""
     kept: Any = field(default=None, compare=False, repr=False)
     """Once it is read with `where`: places of the rows that were kept, shape (rows kept,)."""
 
@@ -76,6 +85,8 @@ class FileInfo:
     """In the order of the file."""
     partition: tuple[tuple[str, str], ...]
     """Column and value of each hive directory; only columns of the dataset."""
+    stamp: str = ""
+    """What changes with its content: etag or time of the last change; empty when nothing tells."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +124,19 @@ def bytes_up_to(size: int, within: tuple[int, int] | None, rows: int) -> int:
     return size if within is None else size * within[1] // rows
 
 
+def fingerprint_of(files: Sequence[FileInfo], where: Filter | None, treatments: Treatments | None) -> str:
+    """Hash what tells data from other data without reading them: files, filter, and what is done with columns."""
+    digest = hashlib.sha256()
+    for file in files:
+        entry = [file.key, file.size, file.rows, [group.offset for group in file.row_groups]]
+        digest.update(json.dumps(entry).encode() + b"\n")
+    if where is not None:
+        digest.update(repr(where).encode())
+    if treatments is not None:
+        digest.update(json.dumps([each.to_dict() for each in treatments.each], sort_keys=True).encode())
+    return digest.hexdigest()
+
+
 def target_memory(memory: int) -> int:
     """Return the decoded bytes that a chunk aims at under a budget of `memory` bytes.
 
@@ -129,6 +153,7 @@ def cut_chunks(
     memory: int,
     *,
     where: Filter | None = None,
+    treatments: Treatments | None = None,
     wanted: Callable[[FileInfo, int], bool] | None = None,
     side: Callable[[FileInfo, int], int] | None = None,
     share: float = 1.0,
@@ -142,6 +167,8 @@ def cut_chunks(
     memory : int
         Budget in bytes; see `target_memory`. A row group of more than twice the target is cut into slices.
     where : Filter, optional
+        Told to every chunk.
+    treatments : Treatments, optional
         Told to every chunk.
     wanted : callable, optional
         ``wanted(file, number of the row group)``: whether it is read at all.
@@ -165,13 +192,13 @@ def cut_chunks(
         here = side(unit.file, unit.number) if side else None
         crosses = here != before and size >= target // 4
         if held and (size + unit.memory > target or crosses):
-            chunks.append(_chunk(len(chunks), held, where))
+            chunks.append(_chunk(len(chunks), held, where, treatments))
             held, size = [], 0
         held.append(unit)
         size += unit.memory
         before = here
     if held:
-        chunks.append(_chunk(len(chunks), held, where))
+        chunks.append(_chunk(len(chunks), held, where, treatments))
     return tuple(chunks)
 
 
@@ -192,7 +219,7 @@ def _units(
                 yield _Unit(file, number, (group.rows * i // slices, group.rows * (i + 1) // slices))
 
 
-def _chunk(index: int, held: Sequence[_Unit], where: Filter | None) -> Chunk:
+def _chunk(index: int, held: Sequence[_Unit], where: Filter | None, treatments: Treatments | None) -> Chunk:
     return Chunk(
         index=index,
         pieces=tuple(_pieces(held)),
@@ -200,6 +227,7 @@ def _chunk(index: int, held: Sequence[_Unit], where: Filter | None) -> Chunk:
         bytes=sum(unit.bytes for unit in held),
         memory=sum(unit.memory for unit in held),
         where=where,
+        treatments=treatments,
     )
 
 
@@ -221,6 +249,8 @@ def _pieces(held: Sequence[_Unit]) -> Iterator[Piece]:
             first_row=before + (first.within[0] if first.within else 0),
             partition=first.file.partition,
             within=first.within,
+            size=first.file.size,
+            stamp=first.file.stamp,
         )
 
 

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import copy
 import difflib
-import hashlib
 import html
 import itertools
-import json
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from headrace.data.chunks import Chunk, FileInfo, Piece, bytes_up_to, cut_chunks
+from headrace.data.chunks import Chunk, FileInfo, Piece, bytes_up_to, cut_chunks, fingerprint_of
 from headrace.data.files import HIVE_NULL, file_url, find_files
 from headrace.data.filters import Filter, parse_filter
 from headrace.data.footers import read_footers
 from headrace.data.matching import FALSE, TRUE, UNKNOWN, WHERE, Matcher, Span, at_or_after, bind, spans_of
-from headrace.data.reading import read_chunk, read_columns, to_pandas, wanted_type
+from headrace.data.partitions import ReadPartition
+from headrace.data.pii import bind_treatments
+from headrace.data.reading import read_chunk, read_columns, to_pandas
 from headrace.data.storage import open_filesystem
 from headrace.data.unified import ColumnInfo, unify_files
+from headrace.data.urls import refuse_secret
 from headrace.errors import DataError, WorkflowError
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from headrace.data.footers import RowGroup
     from headrace.data.matching import Spans
+    from headrace.data.pii import Treatment, Treatments
 
 __all__ = ["Chunk", "ColumnInfo", "Dataset", "FileInfo", "Piece"]
 
@@ -78,7 +80,7 @@ class Dataset:
     metadata : dict of str to str
         Schema metadata on which all files agree.
     fingerprint : str
-        SHA-256 over the name, size, rows and row-group offsets of every file, and over the filter.
+        SHA-256 over the name, size, rows and row-group offsets of every file, the filter, and what `treated` does.
 
     Raises
     ------
@@ -91,18 +93,20 @@ class Dataset:
     """
 
     def __init__(self, url: str, *, memory: int = GIB, where: str | None = None) -> None:
-        self.url = os.fspath(url)
+        self.url = refuse_secret(os.fspath(url))
         filesystem, path = open_filesystem(self.url)
         found = find_files(filesystem, path, self.url)
         footers = read_footers(filesystem, [each.listed for each in found])
         paths = [file_url(filesystem, each.listed.path) for each in found]
         unified = unify_files(paths, footers, [each.partition for each in found])
-        self.schema = unified.schema
+        self.schema = self._stored = unified.schema
         self.columns = unified.columns
         self._unified_notes = unified.notes
         self.metadata = unified.metadata
         self.files = tuple(
-            FileInfo(path, each.key, each.listed.size, footer.rows, footer.row_groups, partition)
+            FileInfo(
+                path, each.key, each.listed.size, footer.rows, footer.row_groups, partition, each.listed.stamp
+            )
             for path, each, footer, partition in zip(paths, found, footers, unified.partitions, strict=True)
         )
         self.memory = memory
@@ -113,17 +117,18 @@ class Dataset:
             )
         self._border: Matcher | None = None
         self._filter: Filter | None = None if where is None else _parsed(where)
+        self._treatments: Treatments | None = None
         self._beside = 0
         self._cut()
 
-    def where(self, text: str) -> Dataset:
+    def where(self, text: str | Filter) -> Dataset:
         """Return the dataset with only the rows that fulfil a condition.
 
         Row groups in which no row can fulfil it, as their statistics and hive directories tell, are not read.
 
         Parameters
         ----------
-        text : str
+        text : str or Filter
             Comparisons of a column with a value, ``in [..]``, ``is null``, joined by ``and``, ``or``, ``not``; see
             `headrace.data.filters.parse_filter`. A comparison with a missing value (null or NaN) is not true. It
             takes the place of an earlier condition.
@@ -133,11 +138,28 @@ class Dataset:
         WorkflowError
             It cannot be understood, a column is not there or holds something else, or no row can fulfil it.
         """
-        return self._cut_anew(_filter=_parsed(text))
+        return self._cut_anew(_filter=_parsed(text) if isinstance(text, str) else text)
 
     def cut_at(self, column: str, moment: object) -> Dataset:
         """Return the dataset with chunks that end, where the row groups allow, before the first time at `moment`."""
         return self._cut_anew(_border=at_or_after(column, self.schema.field(column).type, moment))
+
+    def treated(self, treatments: Sequence[Treatment]) -> Dataset:
+        """Return the dataset with columns about persons treated as they are read; only `where` sees them as they are.
+
+        Raises
+        ------
+        WorkflowError
+            A column is not there, or not of a type with which that can be done.
+        """
+        if not treatments:
+            return self
+        bound = bind_treatments(treatments, self._stored)
+        schema = bound.after(self._stored)
+        columns = {name: self.columns[name] for name in schema.names}
+        for name in {*bound.names} & {*columns}:
+            columns[name] = replace(columns[name], type=schema.field(name).type, minimum=None, maximum=None)
+        return self._cut_anew(_treatments=bound, schema=schema, columns=columns)
 
     def widened(self, row_bytes: int) -> Dataset:
         """Return the dataset with chunks that leave room for so many bytes a row that are made of its columns."""
@@ -154,6 +176,8 @@ class Dataset:
 
     def spans(self, column: str, chunks: Iterable[Chunk]) -> list[tuple[Any, Any, int]]:
         """Smallest and largest value of a column and rows, of each row group of some chunks whose footer tells."""
+        if self._treatments is not None and column in self._treatments.names:
+            return []  # the footers tell of the values before
         found = {
             (piece.path, number): (group.columns[column].extremes, group.rows)
             for chunk in chunks
@@ -205,16 +229,17 @@ class Dataset:
 
     def _cut(self) -> None:
         """Cut the chunks by filter and border, and count what they hold."""
-        matcher = None if self._filter is None else bind(self._filter, self.schema)
+        matcher = None if self._filter is None else bind(self._filter, self._stored)
         wanted = None if matcher is None else lambda file, i: matcher.may_hold(self._spans(file, i))
         side = None if self._border is None else self._side
-        self._cut_chunks = partial(cut_chunks, self.files, where=self._filter, wanted=wanted, side=side)
+        cut = partial(cut_chunks, self.files, where=self._filter, treatments=self._treatments)
+        self._cut_chunks = partial(cut, wanted=wanted, side=side)
         held = sum(group.memory for file in self.files for group in file.row_groups)
         made = self._beside * sum(file.rows for file in self.files)
         self.chunks = self._cut_chunks(self.memory, share=1 + made / max(1, held))
         self.rows = sum(chunk.rows for chunk in self.chunks)
         self.bytes = self.column_bytes(self.schema.names)
-        self.fingerprint = _fingerprint(self.files, self._filter)
+        self.fingerprint = fingerprint_of(self.files, self._filter, self._treatments)
         self.notes = (*self._unified_notes, *self._notes())
         if not self.chunks:
             raise WorkflowError(
@@ -234,7 +259,7 @@ class Dataset:
         }
         for name, text in file.partition:
             if text != HIVE_NULL:
-                value = int(text) if pa.types.is_integer(self.schema.field(name).type) else text
+                value = int(text) if pa.types.is_integer(self._stored.field(name).type) else text
                 known[name] = Span(group.rows, 0, value, value)
         return spans_of(known, group.rows)
 
@@ -302,7 +327,7 @@ class Dataset:
 
         names = list(self.schema.names if columns is None else columns)
         self.check_columns(names)
-        function = _ReadPartition(self.schema, dictionary)
+        function = ReadPartition(self.schema, dictionary)
         # the frame is Arrow-backed already; conversion would add a task that hides the projection
         with dask.config.set({"dataframe.convert-string": False}):
             frame: dd.DataFrame = dd.from_map(
@@ -317,7 +342,7 @@ class Dataset:
             group = self._by_path[piece.path].row_groups[number]
             rows = piece.rows if piece.within else group.rows
             first = replace(piece, row_groups=(number,), rows=rows)
-            chunk = Chunk(0, (first,), rows, group.bytes, group.memory, self._filter)
+            chunk = Chunk(0, (first,), rows, group.bytes, group.memory, self._filter, self._treatments)
             table = read_chunk(chunk, self.schema, self.schema.names, dictionary=False)
             if table.num_rows:
                 break
@@ -348,45 +373,12 @@ class Dataset:
         )
 
 
-@dataclass(frozen=True)
-class _ReadPartition:
-    """Reads one chunk as a partition; `columns` has no default, so that Dask always passes it."""
-
-    schema: pa.Schema
-    dictionary: bool
-
-    def __call__(self, chunk: Chunk, columns: Sequence[str]) -> pd.DataFrame:
-        import pandas as pd
-
-        table = read_chunk(chunk, self.schema, list(columns), dictionary=self.dictionary)
-        if not table.column_names:  # what Dask asks for when it counts rows
-            return pd.DataFrame(index=pd.RangeIndex(table.num_rows))
-        return to_pandas(table)
-
-    def empty(self) -> pd.DataFrame:
-        """Return the partition without rows."""
-        fields = [
-            pa.field(field.name, wanted_type(field.type, dictionary=self.dictionary)) for field in self.schema
-        ]
-        return to_pandas(pa.schema(fields).empty_table())
-
-
 def _parsed(text: str) -> Filter:
     try:
         return parse_filter(text)
     except ValueError as error:
         what, _, mend = str(error).partition("; ")
         raise WorkflowError(what, where=WHERE, mend=mend) from None
-
-
-def _fingerprint(files: Sequence[FileInfo], where: Filter | None) -> str:
-    digest = hashlib.sha256()
-    for file in files:
-        entry = [file.key, file.size, file.rows, [group.offset for group in file.row_groups]]
-        digest.update(json.dumps(entry).encode() + b"\n")
-    if where is not None:
-        digest.update(repr(where).encode())
-    return digest.hexdigest()
 
 
 def _listing(names: Sequence[str], limit: int = 12) -> str:

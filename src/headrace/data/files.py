@@ -56,7 +56,9 @@ def find_files(filesystem: Any, path: str, url: str) -> list[Found]:
         hidden = any(part.startswith(("_", ".")) for part in key.split("/"))
         belongs = not hidden if published is None else key in published
         if name == path or belongs:  # a file that is named is meant
-            found.append(Found(listed(name, info), key, _partition(key)))
+            # The listing of a web server names files alone.
+            known = info if info.get("size") is not None else filesystem.info(name)
+            found.append(Found(listed(name, known), key, _partition(key)))
     if published is not None and len(found) < len(published):
         raise DataError(
             f"{len(published) - len(found)} of {len(published)} files that were published are not there",
@@ -94,7 +96,7 @@ def _list(filesystem: Any, path: str) -> tuple[str, dict[str, Any]]:
             details |= {name: info} if info["type"] == "file" else filesystem.find(name, detail=True)
         return root, details
     info = filesystem.info(path)
-    if info["type"] == "file":
+    if info["type"] == "file" and not path.endswith("/"):  # a web server calls its listings files
         return path.rpartition("/")[0], {path: info}
     return path, filesystem.find(path, detail=True)
 

@@ -7,13 +7,16 @@ import threading
 from collections import Counter, OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from headrace.data.ranges import fetch, read_tail
+from headrace.data.retrying import failures
 from headrace.data.schemas import Extremes, is_text, leaves, logical_type
-from headrace.data.storage import is_local, open_filesystem, storage_error
+from headrace.data.storage import ask, is_local, open_filesystem, storage_error
 from headrace.errors import DataError
 
 if TYPE_CHECKING:
@@ -121,12 +124,14 @@ _MEMORY = _Memory()
 def listed(path: str, info: dict[str, Any]) -> Listed:
     """Make a `Listed` of what fsspec tells about a file."""
     names = ("ETag", "etag", "mtime", "LastModified", "last_modified", "updated", "created")
-    stamp = next((str(info[name]) for name in names if info.get(name) is not None), "")
-    return Listed(path, int(info.get("size") or 0), stamp)
+    stamp = next((info[name] for name in names if info.get(name) is not None), "")
+    if isinstance(stamp, datetime):  # in a listing it may be a number
+        stamp = stamp.timestamp()
+    return Listed(path, int(info.get("size") or 0), str(stamp))
 
 
 def file_state(url: str) -> Listed:
-    """Look at one file again: its size, and what changes with its content.
+    """Look at one file again, whatever was listed before: its size, and what changes with its content.
 
     Raises
     ------
@@ -134,10 +139,12 @@ def file_state(url: str) -> Listed:
         It cannot be looked at.
     """
     filesystem, path = open_filesystem(url)
-    try:
+
+    def look() -> Listed:
+        filesystem.invalidate_cache(path)
         return listed(path, filesystem.info(path))
-    except OSError as error:
-        raise storage_error(error, url) from error
+
+    return ask(url, filesystem, look)
 
 
 def read_footers(filesystem: Any, files: Sequence[Listed]) -> list[Footer]:
@@ -184,12 +191,13 @@ def _read_metadata(filesystem: Any, file: Listed) -> pq.FileMetaData:
     try:
         if is_local(filesystem):
             return pq.read_metadata(file.path)
-        with filesystem.open(file.path, "rb") as handle:
-            return pq.read_metadata(handle)
-    except (pa.ArrowException, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
+        return read_tail(filesystem, file.path, file.size)
+    except (pa.ArrowException, *failures()) as error:
+        # Arrow tells that a file is none of its format by an error of the operating system without a number.
+        arrows = isinstance(error, pa.ArrowException) or (type(error) is OSError and error.errno is None)
+        if not arrows:
             raise storage_error(error, file.path) from error
-        if filesystem.cat_file(file.path, start=0, end=min(4, file.size)) == MAGIC:
+        if fetch(filesystem, file.path, [(0, min(4, file.size))]) == [MAGIC]:
             what = "is a truncated or damaged Parquet file (its footer cannot be read)"
             raise DataError(what, where=file.path, mend=COPY_AGAIN) from error
         mend = "remove it, or give a glob that leaves it out, such as 'DIR/*.parquet'"

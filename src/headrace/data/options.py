@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from headrace.data.embeddings import EmbeddingOptions  # noqa: TC001 pydantic reads it
 from headrace.data.filters import parse_filter
 from headrace.data.history import History, Step
+from headrace.data.urls import PublicUrl  # noqa: TC001 pydantic reads it
 from headrace.options import Options
 
 
@@ -78,7 +79,9 @@ Split = Annotated[RandomSplit | TimeSplit | GroupSplit, Field(discriminator="kin
 class DataOptions(Options):
     """The dataset of a workflow and how its rows are divided."""
 
-    url: str = Field(min_length=1, description="Directory, glob or file of Parquet, local or any fsspec URL")
+    url: PublicUrl = Field(
+        min_length=1, description="Directory, glob or file of Parquet, local or any fsspec URL"
+    )
     time: str | None = Field(default=None, description="The column that says when a row happened")
     weight: str | None = Field(default=None, description="The column of sample weights")
     where: str | None = Field(
@@ -93,6 +96,12 @@ class DataOptions(Options):
     )
     embeddings: tuple[EmbeddingOptions, ...] = Field(
         default=(), description="Columns that local language models make of columns of text"
+    )
+
+    remembered: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Folder where what is found in each chunk is kept: later runs profile only chunks that are new or changed",
     )
 
     @field_validator("where")

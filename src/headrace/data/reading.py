@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -16,8 +16,11 @@ from headrace.data.files import HIVE_NULL
 from headrace.data.filters import columns_of
 from headrace.data.footers import COPY_AGAIN, leaf_spans
 from headrace.data.matching import bind
-from headrace.data.schemas import is_text, logical_type
-from headrace.data.storage import is_local, open_filesystem, storage_error
+from headrace.data.parquetfiles import CODED, has_changed, open_parquet, require_same
+from headrace.data.pii import treat
+from headrace.data.retrying import failures, passes
+from headrace.data.schemas import is_text
+from headrace.data.storage import open_filesystem, storage_error
 from headrace.errors import DataError
 
 if TYPE_CHECKING:
@@ -32,12 +35,6 @@ Places: TypeAlias = "np.ndarray[tuple[int], np.dtype[np.int64]]"
 
 BATCH = 65_536
 """Rows that are decoded at once of a row group that is read in slices."""
-
-LEAST_BUFFER, BUFFER, BUFFERS = 1 << 12, 1 << 18, 1 << 25
-"""Bytes of each column that are read ahead of such a row group: as many as all columns share, within bounds."""
-
-CODED = pa.dictionary(pa.int32(), pa.string())
-"""Type of every text column that is read as codes."""
 
 
 @dataclass
@@ -86,7 +83,7 @@ def read_chunk(chunk: Chunk, schema: pa.Schema, columns: Sequence[str], *, dicti
     chunk : Chunk
         A chunk of a dataset.
     schema : pyarrow.Schema
-        Schema of that dataset; every file is promoted to it.
+        Schema of that dataset; every file is promoted to it, but for the columns that ``chunk.treatments`` turns into it.
     columns : sequence of str
         Names in the schema; the table has them in this order.
     dictionary : bool
@@ -105,6 +102,8 @@ def read_chunk(chunk: Chunk, schema: pa.Schema, columns: Sequence[str], *, dicti
         A file cannot be read.
     """
     decoded = read_columns(columns, chunk.where)
+    treatments = chunk.treatments
+    schema = schema if treatments is None else treatments.before(schema)
     wanted = pa.schema([_wanted_field(schema.field(name), dictionary) for name in decoded])
     matcher = None if chunk.where is None else bind(chunk.where, schema)
     count = ReadCount(chunks=1)
@@ -117,6 +116,8 @@ def read_chunk(chunk: Chunk, schema: pa.Schema, columns: Sequence[str], *, dicti
             mask = pc.fill_null(matcher.mask(table), False).combine_chunks()
             table = table.filter(mask).select(list(columns))
             places.append(np.flatnonzero(mask.to_numpy(zero_copy_only=False)) + before)
+        if treatments is not None:
+            table = treat(table, treatments.each, dictionary=dictionary)
         tables.append(table)
     _LAST.kept = np.concatenate(places) if places else None
     count.kept = count.rows if _LAST.kept is None else len(_LAST.kept)
@@ -165,19 +166,19 @@ def _wanted_field(field: pa.Field, dictionary: bool) -> pa.Field:
 
 
 def _read_piece(piece: Piece, wanted: pa.Schema, count: ReadCount) -> pa.Table:
-    filesystem, path = open_filesystem(piece.path)
     try:
-        local = is_local(filesystem)
-        source = pa.OSFile(path) if local else filesystem.open(path, "rb")
-        with (
-            source,
-            _open_parquet(source, wanted, coalesce=not local, sliced=piece.within is not None) as file,
-        ):
+        with open_parquet(piece, wanted) as file:
             decoded = _decode(file, piece, wanted.names, count)
-    except pa.ArrowException as error:
-        raise DataError(f"cannot be read ({error})", where=piece.path, mend=COPY_AGAIN) from error
-    except OSError as error:
+    except failures() as error:
+        if not passes(error):
+            require_same(piece)
         raise storage_error(error, piece.path) from error
+    except (pa.ArrowException, DataError) as error:
+        require_same(piece)  # another file in its place may seem damaged
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"cannot be read ({error})", where=piece.path, mend=COPY_AGAIN) from error
+    require_same(piece)
     count.rows += decoded.num_rows
     if not wanted.names:
         return decoded
@@ -187,37 +188,13 @@ def _read_piece(piece: Piece, wanted: pa.Schema, count: ReadCount) -> pa.Table:
     return pa.Table.from_arrays(conformed, schema=wanted)
 
 
-def _open_parquet(source: Any, wanted: pa.Schema, *, coalesce: bool, sliced: bool) -> pq.ParquetFile:
-    """Open a file so that text which is wanted as codes is never decoded to strings.
-
-    Many small reads become few large ones where each costs a round trip; pages are checked where the
-    writer left a sum of them.
-    """
-    metadata = pq.read_metadata(source)
-    held = {field.name: logical_type(field.type) for field in metadata.schema.to_arrow_schema()}
-    coded = [
-        field.name
-        for field in wanted
-        if field.type == CODED and field.name in held and is_text(held[field.name])
-    ]
-    return pq.ParquetFile(
-        source,
-        metadata=metadata,
-        read_dictionary=coded,
-        pre_buffer=coalesce and not sliced,
-        # A large row group is streamed: its compressed columns are never in memory as a whole.
-        buffer_size=max(LEAST_BUFFER, min(BUFFER, BUFFERS // max(1, len(wanted)))) if sliced else 0,
-        page_checksum_verification=True,
-    )
-
-
 def _decode(file: pq.ParquetFile, piece: Piece, names: Sequence[str], count: ReadCount) -> pa.Table:
     metadata = file.metadata
     groups = list(piece.row_groups)
     rows = sum(metadata.row_group(i).num_rows for i in groups if i < metadata.num_row_groups)
     fits = rows == piece.rows if piece.within is None else rows >= piece.within[1]
     if groups[-1] >= metadata.num_row_groups or not fits:
-        raise _changed(piece)
+        raise has_changed(piece)
     spans = leaf_spans(file.schema_arrow)
     present = [name for name in names if name in spans]
     for i in groups:
@@ -236,7 +213,7 @@ def _decode(file: pq.ParquetFile, piece: Piece, names: Sequence[str], count: Rea
             raise
         raise _damaged(file, piece, present, error) from error
     if table.num_rows != piece.rows:
-        raise _changed(piece)
+        raise has_changed(piece)
     return table
 
 
@@ -307,14 +284,6 @@ def _used(array: pa.DictionaryArray) -> pa.DictionaryArray:
     used = array.indices.unique().drop_null()
     codes = pc.index_in(array.indices, value_set=used, skip_nulls=True).cast(array.indices.type)
     return pa.DictionaryArray.from_arrays(codes, array.dictionary.take(used))
-
-
-def _changed(piece: Piece) -> DataError:
-    return DataError(
-        "has changed since its footer was read",
-        where=f"file {piece.path}",
-        mend="start again on files at rest",
-    )
 
 
 def _damaged(file: pq.ParquetFile, piece: Piece, names: Sequence[str], error: Exception) -> DataError:

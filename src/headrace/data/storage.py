@@ -9,16 +9,21 @@ import os
 import secrets
 import shutil
 import tempfile
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from headrace.data.localfiles import create_local, make_durable, make_tree_durable, write_local
+from headrace.data.retrying import failures, passes, patiently, refused
 from headrace.errors import InputError, MissingExtraError, StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
+
+T = TypeVar("T")
 
 LAST_UPLOADED = "manifest.json"
 """On an object store a directory exists for readers once this file does."""
@@ -29,10 +34,26 @@ CLAIM = ".claim"
 CREATES_ONCE = {"file", "local", "memory", "s3", "s3a", "gs", "gcs", "abfs", "abfss", "az"}
 """Protocols of which `create` has exactly one winner; elsewhere it looks and then writes."""
 
-NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS}
-"""What a file system answers that knows no hard links."""
-
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+UNNAMED = {
+    "NoCredentialsError",
+    "PartialCredentialsError",
+    "DefaultCredentialsError",
+    "ClientAuthenticationError",
+}
+"""Errors of the libraries that reach stores which say that no credentials were found, or not all."""
+
+EXTRAS = {
+    "s3": "s3",
+    "s3a": "s3",
+    "gs": "gcs",
+    "gcs": "gcs",
+    "abfs": "azure",
+    "abfss": "azure",
+    "az": "azure",
+}
+"""Protocol to the extra of headrace that serves it."""
 
 
 def open_filesystem(url: str) -> tuple[Any, str]:
@@ -55,14 +76,17 @@ def open_filesystem(url: str) -> tuple[Any, str]:
     MissingExtraError
         The package that serves the protocol is not installed.
     """
+    text = os.fspath(url)
     try:
-        filesystem, path = fsspec.core.url_to_fs(os.fspath(url))
+        filesystem, path = fsspec.core.url_to_fs(text)
     except ImportError as error:
-        raise MissingExtraError(str(error), where=url, mend="install it") from error
+        extra = EXTRAS.get(fsspec.core.split_protocol(text)[0])
+        mend = f"pip install 'headrace[{extra}]'" if extra else "install it"
+        raise MissingExtraError(str(error), where=text, mend=mend) from error
+    except failures() as error:
+        raise storage_error(error, text) from error
     except ValueError as error:
-        raise InputError(str(error), where=url, mend="give a path or a URL that fsspec knows") from error
-    except OSError as error:
-        raise storage_error(error, url) from error
+        raise InputError(str(error), where=text, mend="give a path or a URL that fsspec knows") from error
     return filesystem, str(path)
 
 
@@ -71,21 +95,33 @@ def is_local(filesystem: Any) -> bool:
     return isinstance(filesystem, LocalFileSystem)
 
 
-def storage_error(error: OSError, url: str) -> StorageError:
+def storage_error(error: Exception, url: str) -> StorageError:
     """Tell an error of the operating system or of a store in one line, with its mend."""
-    if error.errno in DISK_FULL or "No space left" in str(error):
+    number = error.errno if isinstance(error, OSError) else None
+    text = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+    if number in DISK_FULL or "No space left" in str(error):
         return StorageError("the disk is full", where=url, mend="free space or write to another place")
     if isinstance(error, FileNotFoundError):
         return StorageError("does not exist", where=url)
+    if "RequestTimeTooSkewed" in f"{error} {error.__cause__}":
+        mend = "set the clock of this machine"
+        return StorageError("the store refuses the time of this machine", where=url, mend=mend)
     if isinstance(error, PermissionError):
         return StorageError(
             "permission denied", where=url, mend="check the rights of this user or the credentials"
         )
+    if type(error).__name__ in UNNAMED:
+        mend = (
+            "set them in the environment or in the profile of the store; headrace doctor tells what it finds"
+        )
+        return StorageError(f"no credentials ({text})", where=url, mend=mend)
     if isinstance(error, IsADirectoryError):
         return StorageError("is a directory, not a file", where=url)
     if isinstance(error, NotADirectoryError | FileExistsError):
         return StorageError("a file is in the way", where=url, mend="name another place")
-    text = error.strerror or str(error) or type(error).__name__
+    if passes(error):
+        mend = "run headrace doctor on it; a run that this stopped goes on with --resume"
+        return StorageError(f"the store does not answer ({text})", where=url, mend=mend)
     return StorageError(text, where=url)
 
 
@@ -93,8 +129,20 @@ def storage_error(error: OSError, url: str) -> StorageError:
 def _errors_of(url: str) -> Iterator[None]:
     try:
         yield
-    except OSError as error:
+    except failures() as error:
         raise storage_error(error, url) from error
+
+
+def ask(url: str, filesystem: Any, action: Callable[[], T]) -> T:
+    """Have a file system do what may be done twice; a store that fails for a moment is asked again.
+
+    Raises
+    ------
+    StorageError
+        It fails for good, or for too long.
+    """
+    with _errors_of(url):
+        return action() if is_local(filesystem) else patiently(action)
 
 
 def join(url: str, *names: str) -> str:
@@ -114,9 +162,12 @@ def join(url: str, *names: str) -> str:
 def exists(url: str) -> bool:
     """Whether a file or directory is at `url` now, whatever was listed before."""
     filesystem, path = open_filesystem(url)
-    with _errors_of(url):
+
+    def look() -> bool:
         filesystem.invalidate_cache()
         return bool(filesystem.exists(path))
+
+    return ask(url, filesystem, look)
 
 
 def read_bytes(url: str) -> bytes:
@@ -128,8 +179,7 @@ def read_bytes(url: str) -> bytes:
         It is missing or cannot be read.
     """
     filesystem, path = open_filesystem(url)
-    with _errors_of(url):
-        return bytes(filesystem.cat_file(path))
+    return ask(url, filesystem, lambda: bytes(filesystem.cat_file(path)))
 
 
 def read_json(url: str) -> Any:
@@ -149,8 +199,7 @@ def read_json(url: str) -> Any:
 def write_bytes(url: str, data: bytes) -> None:
     """Write a whole file: readers see the old content or all of the new, never a part.
 
-    A local file is written aside, synced and moved into place; a store publishes an object at the end
-    of its upload. Missing parent directories are made.
+    A local file is written aside, synced and moved into place; a store publishes at the end. Parents are made.
 
     Raises
     ------
@@ -163,12 +212,17 @@ def write_bytes(url: str, data: bytes) -> None:
 def write_pieces(url: str, pieces: Iterable[bytes]) -> None:
     """Write a whole file as `write_bytes` does; locally no more than one of its pieces is in memory at a time."""
     filesystem, path = open_filesystem(url)
-    with _errors_of(url):
-        if is_local(filesystem):
-            _write_local(Path(path), pieces)
-        else:
-            filesystem.makedirs(str(PurePosixPath(path).parent), exist_ok=True)
-            filesystem.pipe_file(path, b"".join(pieces))
+    if is_local(filesystem):
+        with _errors_of(url):
+            write_local(Path(path), pieces)
+        return
+    whole = b"".join(pieces)
+
+    def write() -> None:
+        filesystem.makedirs(str(PurePosixPath(path).parent), exist_ok=True)
+        filesystem.pipe_file(path, whole)
+
+    ask(url, filesystem, write)
 
 
 def create(url: str, data: bytes) -> bool:
@@ -188,7 +242,8 @@ def create(url: str, data: bytes) -> bool:
     Returns
     -------
     bool
-        Whether it was written: False when a file is there.
+        Whether it was written: False when a file is there. On a store who finds its own bytes there has written them,
+        so that a lock holds what tells its holder from others.
 
     Raises
     ------
@@ -196,20 +251,25 @@ def create(url: str, data: bytes) -> bool:
         It cannot be written; nothing half-written stays.
     """
     filesystem, path = open_filesystem(url)
-    with _errors_of(url):
+
+    def attempt() -> bool:
         if is_local(filesystem):
-            return _create_local(Path(path), data)
+            return create_local(Path(path), data)
         filesystem.makedirs(str(PurePosixPath(path).parent), exist_ok=True)
         try:
             filesystem.pipe_file(path, data, mode="create")
-        except FileExistsError:
-            return False
         except OSError as error:
-            # s3fs knows a refused condition by a word that some stores leave out, and then tells a wrong argument.
-            if error.errno == errno.EINVAL and exists(url):
+            if refused(error):
                 return False
             raise
-    return True
+        return True
+
+    # A request that is repeated because its answer was lost is refused by what it has written itself.
+    if ask(url, filesystem, attempt):
+        return True
+    with contextlib.suppress(StorageError):  # it may have been removed meanwhile
+        return not is_local(filesystem) and read_bytes(url) == data
+    return False
 
 
 def creates_once(url: str) -> bool:
@@ -227,12 +287,15 @@ def list_names(url: str) -> list[str]:
     """Names of the direct children of a directory, sorted; none when it does not exist."""
     filesystem, path = open_filesystem(url)
     own = path.rstrip("/")
-    with _errors_of(url):
+
+    def look() -> list[Any]:
         filesystem.invalidate_cache()  # others write there too
         try:
-            children = filesystem.ls(path, detail=False)
+            return list(filesystem.ls(path, detail=False))
         except (FileNotFoundError, NotADirectoryError):
             return []
+
+    children = ask(url, filesystem, look)
     paths = (str(child).rstrip("/") for child in children)
     return sorted({PurePosixPath(child).name for child in paths if child.strip("/") != own.strip("/")})
 
@@ -240,9 +303,12 @@ def list_names(url: str) -> list[str]:
 def remove_tree(url: str) -> None:
     """Remove a file or a directory with all that it holds; nothing happens when it does not exist."""
     filesystem, path = open_filesystem(url)
-    with _errors_of(url):
+
+    def remove() -> None:
         if filesystem.exists(path):
             filesystem.rm(path, recursive=True)
+
+    ask(url, filesystem, remove)
 
 
 @contextlib.contextmanager
@@ -283,9 +349,9 @@ def aside(url: str, *, sync: bool = True) -> Iterator[Path]:
             yield directory
             if local:
                 if sync:
-                    _sync_tree(directory)
+                    make_tree_durable(directory)
                 directory.rename(path)
-                _sync(Path(path).parent)
+                make_durable(Path(path).parent)
             else:
                 _upload(filesystem, directory, path, url)
     finally:
@@ -301,13 +367,6 @@ def _refuse_occupied(filesystem: Any, path: str, url: str) -> None:
         raise StorageError("exists already and is not empty", where=url, mend="name a new place")
 
 
-def _sync_tree(directory: Path) -> None:
-    for folder, _, names in os.walk(directory):
-        for name in names:
-            _sync(Path(folder, name))
-        _sync(Path(folder))
-
-
 def _upload(filesystem: Any, directory: Path, path: str, url: str) -> None:
     files = [file for file in directory.rglob("*") if file.is_file()]
     files.sort(key=lambda file: (file.name == LAST_UPLOADED, file.as_posix()))
@@ -318,10 +377,10 @@ def _upload(filesystem: Any, directory: Path, path: str, url: str) -> None:
                 target = f"{path.rstrip('/')}/{file.relative_to(directory).as_posix()}"
                 filesystem.makedirs(str(PurePosixPath(target).parent), exist_ok=True)
                 sent.append(target)
-                filesystem.put_file(str(file), target)
+                patiently(partial(filesystem.put_file, str(file), target))
         except BaseException:
             for target in sent:
-                with contextlib.suppress(OSError):
+                with contextlib.suppress(*failures()):
                     filesystem.rm_file(target)
             raise
 
@@ -339,61 +398,3 @@ def _claimed(url: str) -> Iterator[None]:
     finally:
         with contextlib.suppress(StorageError):
             remove_tree(claim)
-
-
-def _write_local(path: Path, pieces: Iterable[bytes]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp-{secrets.token_hex(4)}")
-    try:
-        with temporary.open("wb") as file:
-            file.writelines(pieces)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    _sync(path.parent)
-
-
-def _create_local(path: Path, data: bytes) -> bool:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp-{secrets.token_hex(4)}")
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.link(temporary, path)
-        except FileExistsError:
-            return False
-        except OSError as error:
-            if error.errno not in NO_LINKS:
-                raise
-            return _create_unlinked(path, data)
-    finally:
-        temporary.unlink(missing_ok=True)
-    _sync(path.parent)
-    return True
-
-
-def _create_unlinked(path: Path, data: bytes) -> bool:
-    """Create a file where names cannot be linked: one winner all the same, and a crash may leave it torn."""
-    try:
-        with path.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-    except FileExistsError:
-        return False
-    _sync(path.parent)
-    return True
-
-
-def _sync(path: Path) -> None:
-    """Make a file or the names in a directory outlive a power cut."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

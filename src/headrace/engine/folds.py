@@ -36,6 +36,8 @@ class Fold:
     """Cells of this repeat."""
     validation: tuple[int, ...]
     """Cells of this repeat; none of them in `train`."""
+    within: int | None = None
+    """Number of the fold from whose training rows alone it is; None of all rows."""
 
 
 class Folds(Protocol):

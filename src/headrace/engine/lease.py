@@ -35,6 +35,10 @@ SETTLE_SECONDS = 0.3
 """On a store that cannot create a file once, who took a lease looks again after this long: the later writer has it."""
 
 FOLDER = "lease"
+
+_CLOSED: set[str] = set()
+"""Who has held a lease in this process and given it up, also where the store could not be told."""
+
 _TERM = re.compile(r"(\d{8})\.json")
 
 
@@ -134,6 +138,7 @@ class Lease:
         """Stop beating and give the run free."""
         self._stop.set()
         self._thread.join(timeout=10)
+        _CLOSED.add(self._holder.owner)
         with suppress(StorageError):
             write_json(self._path(self._number), asdict(replace(self._holder, released=True)))
 
@@ -148,7 +153,7 @@ class Lease:
                     remove_tree(self._path(number))
 
     def _lives(self, number: int, found: Holder) -> bool:
-        if found.released:
+        if found.released or found.owner in _CLOSED:
             return False
         if found.host == self._holder.host:
             return found.lives_here()

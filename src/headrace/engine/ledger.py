@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
-from headrace.data.storage import join, list_names, read_bytes, remove_tree, write_bytes
+from headrace.data.storage import exists, join, list_names, read_bytes, remove_tree, write_bytes
 from headrace.errors import StorageError
 
 if TYPE_CHECKING:
@@ -363,6 +363,8 @@ def _content(url: str) -> bytes | None:
     try:
         return read_bytes(url)
     except StorageError:
+        if exists(url):  # what cannot be read now is not lost
+            raise
         return None
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from headrace.training.dask_models import DASK_MODELS
 from headrace.training.exact import linear_terms
 from headrace.training.exact_families import FAMILIES
 from headrace.training.generalised_losses import MODELS
@@ -18,6 +19,13 @@ if TYPE_CHECKING:
 
     from headrace.evaluation.asked import Asked
     from headrace.training.certainty import Certainty
+
+HOW = {
+    "likelihood": "from the Hessian of the likelihood at its maximum (Wald)",
+    "dispersion": "from the Hessian of the likelihood at its maximum and Pearson's estimate of the dispersion (Wald)",
+    "scores": "from the curvature of the smoothed loss at its minimum and how the scores of the rows scatter (sandwich)",
+}
+"""What `Certainty.how` means."""
 
 MOST = 1_000
 """Coefficients that are told."""
@@ -102,7 +110,7 @@ def coefficients(
     effects = np.abs(values) * _spread(asked)
     reach = np.full(values.shape, np.nan)
     if certainty is not None:
-        reach[0] = certainty.reach[:-1]
+        reach[:] = certainty.reach[..., :-1]
     outputs = asked.names if len(asked.names) == len(values) else asked.names[:1]
     order = np.argsort(-effects, axis=None, kind="stable")
     told = []
@@ -121,7 +129,7 @@ def coefficients(
         tuple(told),
         max(0, len(order) - MOST),
         _how(certainty),
-        why_not(asked.estimator, path, certainty, len(asked.classes)),
+        why_not(asked.estimator, path, certainty),
     )
 
 
@@ -154,29 +162,27 @@ def _how(certainty: Certainty | None) -> str:
     if certainty is None:
         return ""
     if np.isinf(certainty.freedom):
-        return "95 %, from the Hessian of the likelihood at its maximum (Wald)"
+        return f"95 %, {HOW[certainty.how]}"
     return f"95 %, by Student's t with {certainty.freedom:,.0f} degrees of freedom"
 
 
-def why_not(estimator: Any, path: str, certainty: Certainty | None, classes: int) -> str:
+def why_not(estimator: Any, path: str, certainty: Certainty | None) -> str:
     """Say why there are no intervals, or none of some coefficients; empty when every one has its own."""
     if certainty is not None:
-        if not np.isnan(certainty.errors[:-1]).any():
+        if not np.isnan(certainty.errors[..., :-1]).any():
             return ""
         return (
             "Features that add up to the same in every row, as those of all values of a category do, have no interval: the "
             "rows determine their differences alone."
         )
     name = type(estimator).__name__
+    if path in DASK_MODELS:
+        return f"No intervals: dask-ml ends near the minimum and tells no curvature; {path.rpartition('.')[2]} of scikit-learn has them."
     if path not in FAMILIES and path not in MODELS:
         return f"No intervals: {name} was fitted by steps on the stream, which end near the minimum and not at it."
     penalty = path in MODELS and MODELS[path].penalty(estimator)[0] > 0
     if penalty or getattr(estimator, "alpha", None) or getattr(estimator, "shrinkage", None):
         return f"No intervals: the penalty of {name} pulls coefficients to zero, and intervals around them would miss too often."
-    if classes > 2:
-        return (
-            "No intervals: of more than two classes the rows determine the differences between classes alone."
-        )
     if path in MODELS:
-        return f"No intervals: they are known of a logistic regression of rows without weights that has converged, not of this {name}."
+        return f"No intervals: they are known of a {name} of rows without weights that has converged."
     return f"No intervals: no simple distribution of the coefficients of {name} is known."

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from headrace.accumulators.leaves import kind_of, plain_numbers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable, Mapping
 
     from headrace.evaluation.asked import Asked
 
@@ -53,7 +53,9 @@ class Dependence:
     rows: int
 
 
-def partial_dependence(asked: Asked, columns: Iterable[str]) -> tuple[Dependence, ...]:
+def partial_dependence(
+    asked: Asked, columns: Iterable[str], told: Mapping[str, Collection[str]] | None = None
+) -> tuple[Dependence, ...]:
     """Follow what the model says along each column.
 
     It is what `sklearn.inspection.partial_dependence` with ``method="brute"`` computes of the pipeline at the same points.
@@ -64,17 +66,20 @@ def partial_dependence(asked: Asked, columns: Iterable[str]) -> tuple[Dependence
         The model and the rows.
     columns : iterable of str
         Those that take a single value, and texts, are passed over.
+    told : mapping of str to collection of str, optional
+        Of columns of text: the values that may be named.
     """
     X = asked.features(asked.table)
-    return tuple(found for name in columns if (found := _along(asked, X, name)) is not None)
+    told = told or {}
+    return tuple(found for name in columns if (found := _along(asked, X, name, told.get(name))) is not None)
 
 
-def _along(asked: Asked, X: Any, name: str) -> Dependence | None:
+def _along(asked: Asked, X: Any, name: str, told: Collection[str] | None) -> Dependence | None:
     column = asked.table.column(name)
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     column = column.combine_chunks()
-    points = points_of(column)
+    points = points_of(column, told)
     if points is None:
         return None
     kind = {"string": "category", "boolean": "category"}.get(kind_of(column.type), kind_of(column.type))
@@ -92,7 +97,7 @@ def _along(asked: Asked, X: Any, name: str) -> Dependence | None:
     )
 
 
-def points_of(column: pa.Array) -> pa.Array | None:
+def points_of(column: pa.Array, told: Collection[str] | None = None) -> pa.Array | None:
     """Choose the values at which a column is set, of those that it has: at equal steps of rank between the first and the last hundredth, or the most frequent.
 
     Returns
@@ -113,6 +118,8 @@ def points_of(column: pa.Array) -> pa.Array | None:
         if kind == "string" and 2 * len(times) > len(column):
             return None
         # Values that are equally frequent come in their own order, and what is missing last.
+        if told is not None:
+            times = {value: count for value, count in times.items() if value is None or value in told}
         ordered = sorted(times, key=lambda value: (-times[value], value is None, value or ""))
         found = pa.array(ordered[:VALUES], type=column.type)
     return found if len(found) > 1 else None

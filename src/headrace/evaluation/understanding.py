@@ -131,11 +131,16 @@ def understand(
     importance = permutation_importance(asked, chosen, metric, seed=seed, left_out=left_out)
     names = [each.column for each in importance.columns] if importance else list(chosen)
     alone = [name for name in names if columns[name] == (name,)][:FOLLOWED_COLUMNS]
+    told = {
+        name: {value for value, _ in column.overall.hitters.items()}
+        for name, column in profile.columns.items()
+        if column.kind == "string"
+    }
     origins, few = origins_of(preparation, columns), asked.first(EXPLAINED_ROWS)
     return Understanding(
         rows=asked.rows,
         importance=importance,
-        dependence=partial_dependence(asked.first(FOLLOWED_ROWS), alone),
+        dependence=partial_dependence(asked.first(FOLLOWED_ROWS), alone, told),
         coefficients=coefficients(few, best.candidate.estimator, layout.names, origins, certainty),
         contributions=contributions(few, origins) if has_contributions(asked.estimator) else None,
         slices=ranked(tested.losses, cells, MOST_SLICES),

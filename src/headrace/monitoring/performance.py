@@ -184,7 +184,7 @@ class Traffic:
     findings : dict of str to int
         Rows by ``column: check`` of the guard.
     unmatched : int
-        Labels whose request is not known any more.
+        Labels whose request is not known any more. Where another process knows it, that one counts as many below 0.
     dropped : int
         Events that were not counted because the queue was full.
     """

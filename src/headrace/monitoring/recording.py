@@ -15,6 +15,7 @@ from headrace.errors import HeadraceError
 from headrace.monitoring.grids import Grid
 from headrace.monitoring.performance import Outcomes, Traffic
 from headrace.monitoring.store import MonitorStore
+from headrace.monitoring.strays import Stray, Strays
 from headrace.monitoring.tallies import Tally
 from headrace.monitoring.windows import HOUR, MINUTE, Window, floor, merge_by
 from headrace.packaging.exports.onnx_file import feed, sort_of
@@ -43,7 +44,7 @@ class Events(Protocol):
         """Give back what has come, the oldest first, and forget it."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class _Said:
     """What one arm said of one request."""
 
@@ -120,6 +121,8 @@ class Recorder:
         self._open: dict[tuple[int, str, str], Window] = {}
         self._said: OrderedDict[str, list[_Said]] = OrderedDict()
         self._early: list[Any] = []
+        self._lost: list[Stray] = []
+        self._strays = Strays(self.store)
         self._rows = 0
         self._dropped = 0
         self._stop = threading.Event()
@@ -161,13 +164,18 @@ class Recorder:
             self._count(start, version, arm, calls)
         # A label may overtake its prediction in the queue: what finds none is tried once more at the next look.
         for place, event in enumerate((*early, *labels)):
-            if place >= len(early) and event.request_id not in self._said:
+            if place >= len(early) and event.request_id not in self._said and not isinstance(event, Stray):
                 self._early.append(event)
                 continue
             for minute, found in self._label(event):
                 known.setdefault(minute, []).append(found)
         for minute, labelled in known.items():
             self._judge(minute, labelled)
+
+    def leave(self) -> None:
+        """Leave labels of requests that this process has not answered for the one that has."""
+        lost, self._lost = self._lost, []
+        self._strays.leave(lost)
 
     def flush(self, *, now: float | None = None, everything: bool = False) -> None:
         """Write the minutes that are over, or all; what cannot be written is kept, and tried again.
@@ -204,12 +212,13 @@ class Recorder:
         while True:
             ending = self._stop.wait(self.every)
             try:
-                self.take(queue.drain())
+                self.take((*queue.drain(), *self._strays.find(at_once=ending)))
                 missed, self._dropped = queue.dropped - self._dropped, queue.dropped
                 if missed > 0:
                     self._add(time.time(), self.name, "", traffic=Traffic(dropped=missed))
                 if ending:
                     self.take(())
+                self.leave()
                 self.flush(everything=ending)
             except Exception:  # noqa: BLE001 - one event that cannot be counted must not end the watch
                 _LOG.exception("events could not be counted")
@@ -271,9 +280,14 @@ class Recorder:
     def _label(self, event: Any) -> list[tuple[_Key, _Known]]:
         """Find what was said of a request; the labels are held against it together with others of its minute."""
         held = self._said.pop(event.request_id, None)
+        stray = isinstance(event, Stray)
         if held is None:
-            self._add(event.at, self.name, "", traffic=Traffic(unmatched=len(event.labels)))
+            if not stray:
+                self._lost.append(Stray(event.at, event.request_id, event.labels))
+                self._add(event.at, self.name, "", traffic=Traffic(unmatched=len(event.labels)))
             return []
+        if stray:  # whoever left it has counted it
+            self._add(event.at, self.name, "", traffic=Traffic(unmatched=-len(event.labels)))
         self._rows -= sum(len(each.outputs) for each in held)
         champion = next((each for each in held if each.arm == CHAMPION), None)
         found: list[tuple[_Key, _Known]] = []

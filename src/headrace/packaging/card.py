@@ -12,7 +12,7 @@ import jinja2
 from headrace.packaging.signature import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from headrace.packaging.signature import InputColumn, Signature
 
@@ -20,6 +20,15 @@ LOWER_IS_BETTER = frozenset({
     "log_loss", "brier", "calibration_error", "mse", "rmse", "mae", "median_absolute_error", "inertia",
 })  # fmt: skip
 MAX_SLICES = 20
+ASKED = {
+    "owner": "Who answers for it (problem.owner)",
+    "intended_use": "By whom and for which decisions it is to be used (problem.intended_use)",
+    "out_of_scope": "What it must not be used for (problem.out_of_scope)",
+    "limits": "Where it is known not to work (problem.limits)",
+    "risks": "What may go wrong in use (problem.risks)",
+    "success": "What would have been good enough (problem.success)",
+}
+"""What a review asks that only people can answer, after Mitchell et al., "Model cards for model reporting", FAT* 2019."""
 _MARKS = re.compile(r"([\\`*\[\]|~])")
 
 
@@ -31,15 +40,17 @@ def render_card(
     provenance: dict[str, Any],
     model_sha256: str,
     trusted: Sequence[str],
+    gates: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> str:
     """Render the card of a model as Markdown.
 
     Parameters
     ----------
     card : dict
-        What the workflow says; every key may be missing: ``name``, ``objective``, ``statement``,
-        ``data_needs``, ``risks`` (list), ``limits`` (list), ``training`` and ``data`` (name to value),
-        ``metric`` (the one that decides), ``verdict``.
+        What the workflow says; every key may be missing: ``name``, ``objective``, ``statement``, ``owner``,
+        ``intended_use``, ``out_of_scope`` (list), ``data_needs``, ``risks`` (list), ``limits`` (list), ``success`` (list of
+        criteria), ``training`` and ``data`` (name to value; ``pii`` maps columns to what was done with them),
+        ``metric`` (the one that decides), ``verdict``, ``run``.
     signature : Signature
         What the model takes and gives.
     metrics : dict
@@ -51,6 +62,8 @@ def render_card(
         The hash of what was learnt.
     trusted : sequence of str
         What has to be named to skops beyond its defaults.
+    gates : mapping of str to dict, optional
+        What the gate of each kind of export has found.
 
     Returns
     -------
@@ -60,16 +73,21 @@ def render_card(
     name = str(card.get("name") or signature.target or "model")
     deciding = headline(metrics, card.get("metric"))
     baseline = metrics.get("baseline") or {}
-    return _template().render(
+    data = dict(card.get("data") or {})
+    pii = data.pop("pii", None) or {}
+    return template("card.md.j2").render(
         name=name,
-        card={**card, "data": _flat(card.get("data") or {}), "training": _flat(card.get("training") or {})},
+        pii=pii,
+        gates=gates or {},
+        open_questions=[question for key, question in ASKED.items() if not card.get(key)],
+        card={**card, "data": flat(data), "training": flat(card.get("training") or {})},
         signature=signature,
         rows=metrics.get("rows"),
         metrics={key: estimate(value) for key, value in metrics.get("metrics", {}).items()},
         baseline={key: estimate(value) for key, value in baseline.get("metrics", {}).items()},
         metric=deciding[0] if deciding else None,
         slices=worst_slices(metrics, deciding[0]) if deciding else [],
-        provenance=_flat(provenance),
+        provenance=flat(provenance),
         model_sha256=model_sha256,
         trusted=list(trusted),
         needs_headrace=any(kind.startswith("headrace.") for kind in trusted),
@@ -114,12 +132,12 @@ def worst_slices(metrics: dict[str, Any], metric: str) -> list[dict[str, Any]]:
     return found[:MAX_SLICES]
 
 
-def _flat(document: dict[str, Any], above: str = "") -> dict[str, Any]:
+def flat(document: dict[str, Any], above: str = "") -> dict[str, Any]:
     """One row a leaf: ``{"versions": {"numpy": "2"}}`` becomes ``{"versions: numpy": "2"}``."""
     rows: dict[str, Any] = {}
     for key, value in document.items():
         if isinstance(value, dict):
-            rows |= _flat(value, f"{above}{key}: ")
+            rows |= flat(value, f"{above}{key}: ")
         else:
             rows[f"{above}{key}"] = ", ".join(map(str, value)) if isinstance(value, list) else value
     return rows
@@ -151,7 +169,8 @@ def _interval(measured: dict[str, Any]) -> str:
 
 
 @cache
-def _template() -> jinja2.Template:
+def template(name: str) -> jinja2.Template:
+    """Load a template of Markdown; what comes from data goes through its filter `cell`."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=False,  # noqa: S701 - the page is Markdown; every value goes through `cell`
@@ -163,4 +182,4 @@ def _template() -> jinja2.Template:
     environment.filters["cell"] = _cell
     environment.filters["literal"] = repr  # Python source that gives the value back
     environment.filters["interval"] = _interval
-    return environment.get_template("card.md.j2")
+    return environment.get_template(name)

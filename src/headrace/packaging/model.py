@@ -9,6 +9,7 @@ import numpy as np
 
 from headrace.data import storage
 from headrace.data.features import apply_function
+from headrace.data.pii import treat
 from headrace.errors import InputError
 from headrace.packaging.inputs import to_arrow_frame, to_frame, to_table, whole_table
 from headrace.packaging.package import MANIFEST, read_package
@@ -117,8 +118,8 @@ class Model:
         """Make the pandas frame that `pipeline` reads, after the feature function if there is one."""
         signature = self.signature
         if signature.features_function is None:
-            return to_frame(to_table(data, signature.inputs))
-        raw = to_arrow_frame(whole_table(data, signature.raw_inputs))
+            return to_frame(treat(to_table(data, signature.inputs), signature.pii))
+        raw = to_arrow_frame(treat(whole_table(data, signature.raw_inputs), signature.pii))
         made = apply_function(raw, signature.features_function)
         return to_frame(to_table(made, signature.inputs))
 
@@ -182,10 +183,12 @@ def load(reference: str | Path, registry: str | Path = "registry", *, features: 
     """
     text = str(reference)
     if "/" in text or storage.exists(storage.join(text, MANIFEST)):
-        package = read_package(text)
+        package, version = read_package(text), None
     else:
-        package = read_package(Registry(registry).resolve(text))
-    require_signature(package)
+        versions = Registry(registry)
+        version = versions.named(text)
+        package = read_package(versions.resolve(version))
+    require_signature(package, version=version)
     return Model(package, features=features)
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from headrace.data.urls import PublicUrl  # noqa: TC001 pydantic reads it
 from headrace.options import Options
 
 
 class PublishOptions(Options):
     """The `publish:` part of a workflow."""
 
-    registry: str = Field(
+    registry: PublicUrl = Field(
         default="registry", description="Folder or URL of the registry that receives the model."
     )
     name: str | None = Field(

@@ -25,7 +25,7 @@ MANIFEST = "manifest.json"
 PIPELINE = "pipeline.skops"
 PROFILE = "profile.json"
 CARD = "card.md"
-SIGNATURE = "manifest.sig"  # of the manifest, and so in no hash of it
+SIGNATURE = "manifest.sig"  # of the registry's note, or of the manifest, and so in no hash of it
 VERSION = "version.json"  # the registry's own note; it holds the manifest's hash instead of being in it
 _BESIDE = {MANIFEST, SIGNATURE, VERSION}
 """What is in a package and not in its manifest."""
@@ -135,7 +135,8 @@ class Package:
     manifest : Manifest
         What it holds.
     contents : dict of str to bytes
-        Its files, the manifest and its signature if there is one: the very bytes that were checked.
+        Its files, the manifest, and the registry's note and a signature if there are any: the very bytes that were
+        checked.
     """
 
     url: str
@@ -221,6 +222,7 @@ def write_package(
         provenance=provenance,
         model_sha256=model_sha256,
         trusted=needed_trust(model),
+        gates=gates,
     )
     contents = {
         PIPELINE: model,
@@ -276,7 +278,7 @@ def read_package(url: str | Path) -> Package:
     return Package(
         url=url,
         manifest=manifest,
-        contents={name: held for name, held in contents.items() if name != VERSION},
+        contents=contents,
     )
 
 

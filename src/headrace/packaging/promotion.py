@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from headrace.data import audit
 from headrace.data.storage import join, read_bytes, read_json, remove_tree, write_bytes
 from headrace.errors import InputError, RefusedError
 from headrace.packaging.comparing import pair_of
@@ -21,12 +22,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is known of a version beside its package: how fast it answers, and whether its inputs have moved."""
+    """What is known of a version beside its package: how fast it answers, how it did in use, whether its inputs moved."""
 
     against: tuple[str, ...] = ()
     """What speaks against it."""
     note: Mapping[str, Any] = field(default_factory=dict)
     """What was measured, for the history."""
+    better: bool = False
+    """Whether it was shown to be better than the champion in use, which tells more than old test rows."""
 
 
 def objections(
@@ -118,8 +121,8 @@ def promote(
 ) -> dict[str, Any]:
     """Let an alias stand for a version when nothing speaks against it.
 
-    A champion has to be beaten on the test rows that both have seen; other aliases are for trying, and take any
-    version that met its criteria and whose exports passed.
+    A champion has to be beaten on the test rows that both have seen, or in use; other aliases are for trying, and take
+    any version that met its criteria and whose exports passed.
 
     Parameters
     ----------
@@ -161,7 +164,8 @@ def promote(
         paired, unpaired = pair_of(read_package(registry.resolve(f"{name}@{before}")), package)
     status = str(read_json(join(package.url, VERSION))["status"])
     evidence = examine(package) if examine is not None and alias == CHAMPION else Evidence()
-    against = (*objections(status, package.manifest.gates, paired, unpaired), *evidence.against)
+    tested = (None, "") if evidence.better else (paired, unpaired)
+    against = (*objections(status, package.manifest.gates, *tested), *evidence.against)
     if against and not force:
         raise RefusedError(
             "; ".join(against),
@@ -245,4 +249,5 @@ def prune(registry: Registry, name: str, keep: int) -> list[int]:
             continue
         remove_tree(place)
         removed.append(version)
+        audit.record("pruned", f"{name}@{version}", registry=registry.url)
     return removed

@@ -8,9 +8,10 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Literal
 
-from headrace.data import storage
+from headrace.data import audit, storage
+from headrace.data.urls import refuse_secret
 from headrace.errors import InputError, PackageError, StorageError
-from headrace.packaging.package import MANIFEST, VERSION, read_manifest, read_package, sha256
+from headrace.packaging.package import MANIFEST, SIGNATURE, VERSION, read_manifest, read_package, sha256
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,6 +25,8 @@ _NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 _ALIASES = "aliases"
 _ALIAS_FILE = "aliases.json"
 _ATTEMPTS = 1000
+_HOW = {"promote": "promoted", "rollback": "rolled back"}
+"""Moves of an alias as the audit log names them."""
 
 
 class Registry:
@@ -45,7 +48,7 @@ class Registry:
     """
 
     def __init__(self, url: str | Path) -> None:
-        self.url = str(url)
+        self.url = refuse_secret(str(url))
 
     def __repr__(self) -> str:
         return f"Registry({self.url!r})"
@@ -98,14 +101,17 @@ class Registry:
             "model_sha256": read.manifest.model_sha256,
             "manifest_sha256": sha256(read.contents[MANIFEST]),
         }
+        # A signature of this very version can only be made of its note.
+        unsigned = {file: content for file, content in read.contents.items() if file != SIGNATURE}
 
         for _ in range(_ATTEMPTS):
             version = max((int(child) for child in _numbered(place)), default=0) + 1
-            files = {**read.contents, VERSION: _json({**note, "version": version})}
+            files = {**unsigned, VERSION: _json({**note, "version": version})}
             if _new_folder(storage.join(place, str(version)), files):
                 break
         else:
             raise _too_busy(place)
+        audit.record("published", f"{name}@{version}", registry=self.url, status=status)
         if status == "passed" and CHAMPION not in self.aliases(name):
             # another first version may have become champion in between, which is as good
             with contextlib.suppress(InputError):
@@ -184,6 +190,9 @@ class Registry:
             if before is not None:
                 self.set_alias(name, alias, before, expected=version, note={"how": "undone"})
             self._check_version(name, version)
+        how = _HOW.get((note or {}).get("how", ""), "moved")
+        detail = {key: note[key] for key in ("why", "forced") if note and key in note}
+        audit.record(how, f"{name}@{version}", alias=alias, replaced=before, registry=self.url, **detail)
 
     def resolve(self, reference: str) -> str:
         """Find the folder of a version.
@@ -210,6 +219,10 @@ class Registry:
         """Find the number of a version, as `resolve` finds its folder."""
         name, _, wanted = reference.partition("@")
         return self._version(name, wanted or CHAMPION)
+
+    def named(self, reference: str) -> str:
+        """Write a reference as that of the version that it stands for now, ``late@3``."""
+        return f"{reference.partition('@')[0]}@{self.version(reference)}"
 
     def describe(self, name: str | None = None) -> list[dict[str, Any]]:
         """Rows for a table of versions, of one model or of all, the newest first.

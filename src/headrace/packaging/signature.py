@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
 import numpy as np
 
 from headrace.data.embeddings import Embedding
 from headrace.data.history import History
+from headrace.data.pii import Treatment
 
 Scalar = str | int | float | bool
 MAX_CATEGORIES = 100
@@ -88,6 +89,9 @@ class Signature:
         them.
     embeddings : tuple of Embedding
         Which inputs language models make of texts, in the same way.
+    pii : tuple of Treatment
+        What is done with columns about persons before anything else; it was done in training, and is done by all that
+        ask the model.
     threshold : float, optional
         Of two classes: the probability from which the second one is predicted; without it the more probable one is.
     """
@@ -100,6 +104,7 @@ class Signature:
     raw_inputs: tuple[InputColumn, ...] = ()
     history: History | None = None
     embeddings: tuple[Embedding, ...] = ()
+    pii: tuple[Treatment, ...] = ()
     threshold: float | None = None
 
     def __post_init__(self) -> None:
@@ -116,6 +121,7 @@ class Signature:
             "raw_inputs": [column.to_dict() for column in self.raw_inputs],
             "history": None if self.history is None else self.history.to_dict(),
             "embeddings": [each.to_dict() for each in self.embeddings],
+            "pii": [each.to_dict() for each in self.pii],
             "threshold": self.threshold,
         }
 
@@ -131,12 +137,23 @@ class Signature:
             raw_inputs=tuple(InputColumn.from_dict(column) for column in document.get("raw_inputs", ())),
             history=History.from_dict(document["history"]) if document.get("history") else None,
             embeddings=tuple(Embedding.from_dict(each) for each in document.get("embeddings", ())),
+            pii=tuple(Treatment.from_dict(each) for each in document.get("pii", ())),
             threshold=document.get("threshold"),
         )
 
+    @property
+    def asked(self) -> tuple[InputColumn, ...]:
+        """The inputs as those give them who ask: ranges and categories of treated columns are those after it, and left out."""
+        treated = {each.column for each in self.pii}
+        return tuple(
+            replace(column, minimum=None, maximum=None, categories=None) if column.name in treated else column
+            for column in self.inputs
+        )
+
     def made(self) -> dict[str, str]:
-        """Say in words how each column is made that is no column of the data."""
+        """Say in words how each column is made that is no column of the data, and what is done with those about persons."""
         made = self.history.describe() if self.history else {}
+        made |= {each.column: f"{each.words} before the model sees it" for each in self.pii}
         return made | {name: words for each in self.embeddings for name, words in each.describe().items()}
 
     def codes(self, probabilities: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

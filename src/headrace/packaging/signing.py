@@ -1,7 +1,8 @@
-"""Signatures: who vouches for a package, by an Ed25519 signature of its manifest."""
+"""Signatures: who vouches for a package, by an Ed25519 signature of its manifest, or of its name and number in a registry."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from headrace.data.storage import create, join
 from headrace.errors import InputError, MissingExtraError, PackageError
-from headrace.packaging.package import MANIFEST, SIGNATURE
+from headrace.packaging.package import MANIFEST, SIGNATURE, VERSION
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -59,9 +60,10 @@ def new_key_pair(path: str) -> str:
 
 
 def sign(package: Package, key_file: str) -> str:
-    """Sign the manifest of a package, and with it the hash of every file; the signature is put beside it.
+    """Sign a package, and with it the hash of every file; the signature is put beside it.
 
-    The signature is the 64 bytes that ``openssl pkeyutl -verify -rawin`` takes.
+    Of a version in a registry ``version.json`` is signed, which holds its name, its number and the hash of the manifest;
+    else the manifest. The signature is the 64 bytes that ``openssl pkeyutl -verify -rawin`` takes.
 
     Parameters
     ----------
@@ -83,12 +85,12 @@ def sign(package: Package, key_file: str) -> str:
         Without the extra ``sign``.
     """
     place = join(package.url, SIGNATURE)
-    if not create(place, _private_key(key_file).sign(package.contents[MANIFEST])):
+    if not create(place, _private_key(key_file).sign(_signed(package))):
         raise InputError("is signed already", where=package.url, mend="a version is signed once")
     return place
 
 
-def require_signature(package: Package, trusted: str | None = None) -> bool:
+def require_signature(package: Package, trusted: str | None = None, *, version: str | None = None) -> bool:
     """Hold a package against the keys that its reader trusts.
 
     Parameters
@@ -97,6 +99,8 @@ def require_signature(package: Package, trusted: str | None = None) -> bool:
         The package.
     trusted : str, optional
         PEM file of public keys, one or more; by default the one that the variable ``HEADRACE_TRUSTED_KEYS`` names.
+    version : str, optional
+        As which version of a registry it was read, ``late@3``: it must have been signed as that.
 
     Returns
     -------
@@ -106,7 +110,7 @@ def require_signature(package: Package, trusted: str | None = None) -> bool:
     Raises
     ------
     PackageError
-        When it is not signed, or by none of the keys.
+        When it is not signed, by none of the keys, or as another version.
     InputError
         When the keys cannot be read.
     MissingExtraError
@@ -127,15 +131,36 @@ def require_signature(package: Package, trusted: str | None = None) -> bool:
         )
     for key in keys:
         try:
-            key.verify(signature, package.contents[MANIFEST])
+            key.verify(signature, _signed(package))
         except InvalidSignature:
             continue
+        _require_version(package, version)
         return True
     raise PackageError(
         f"is signed by none of the keys in {trusted}",
         where=package.url,
         mend="nothing was loaded; add the public key of who signed it, if you trust them",
     )
+
+
+def _signed(package: Package) -> bytes:
+    """Return what is signed: the registry's note, which holds the hash of the manifest, or the manifest itself."""
+    return package.contents.get(VERSION, package.contents[MANIFEST])
+
+
+def _require_version(package: Package, version: str | None) -> None:
+    if version is None:
+        return
+    signed_as = "a package outside of a registry"
+    if VERSION in package.contents:
+        note = json.loads(package.contents[VERSION])
+        signed_as = f"{note['name']}@{note['version']}"
+    if signed_as != version:
+        raise PackageError(
+            f"is signed as {signed_as}, and lies here as {version}",
+            where=package.url,
+            mend="nothing was loaded; sign the version in the registry that it shall be loaded from",
+        )
 
 
 def _private_key(path: str) -> Ed25519PrivateKey:

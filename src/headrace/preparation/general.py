@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from headrace.errors import DataError
+from headrace.preparation.lookups import Lookup
 from headrace.preparation.reading import read_numbers, read_times, single_array
 from headrace.preparation.steps import build_recipe
 
@@ -35,9 +36,10 @@ class GeneralSlot:
     def __init__(self, recipes: Sequence[RecipePlan], start: int) -> None:
         self._recipes = tuple(recipes)
         self._start = start
-        self._pipelines = [build_recipe(plan) for plan in recipes]
-        self._by_fold = [
-            [build_recipe(plan.of_fold(fold)) for fold in range(_folds(plan))] for plan in recipes
+        self._lookups = [Lookup.of(plan) for plan in recipes]
+        self._pipelines = [
+            [] if lookup else [build_recipe(each) for each in (plan, *map(plan.of_fold, range(_folds(plan))))]
+            for plan, lookup in zip(recipes, self._lookups, strict=True)
         ]
 
     def complete(
@@ -81,10 +83,17 @@ class GeneralSlot:
         if not table.num_rows:
             empty = np.empty((0, len(plan.names)), dtype=dtype)
             return _stored(empty) if plan.sparse else empty
+        lookup = self._lookups[number]
+        if lookup is not None:
+            (name,) = plan.columns
+            dealt = training.folds(lookup.folds) if training is not None and lookup.folds else None
+            return lookup.transform(_strings(single_array(table, name), name), dealt).astype(
+                dtype, copy=False
+            )
         frame = frame_of(table, plan)
-        by_fold = self._by_fold[number]
+        whole, *by_fold = self._pipelines[number]
         if training is None or not by_fold:
-            return self._run(self._pipelines[number], plan, frame, dtype)
+            return self._run(whole, plan, frame, dtype)
         folds = training.folds(len(by_fold))
         out = np.empty((len(frame), len(plan.names)), dtype=dtype)
         for fold, pipeline in enumerate(by_fold):
@@ -145,7 +154,7 @@ def frame_of(table: pa.Table, plan: RecipePlan) -> Any:
     return pd.DataFrame(columns)
 
 
-def _words(array: pa.Array, name: str) -> NDArray[Any]:
+def _strings(array: pa.Array, name: str) -> pa.Array:
     if pa.types.is_dictionary(array.type):
         array = array.cast(array.type.value_type)
     kind = array.type
@@ -157,6 +166,11 @@ def _words(array: pa.Array, name: str) -> NDArray[Any]:
         or types.is_null(kind)
     ):
         raise DataError(f"is {kind}, not strings", where=f"column {name!r}", mend="cast it to strings")
+    return array
+
+
+def _words(array: pa.Array, name: str) -> NDArray[Any]:
+    array = _strings(array, name)
     words: NDArray[Any] = array.to_numpy(zero_copy_only=False).astype(object)
     if array.null_count:
         words[array.is_null().to_numpy(zero_copy_only=False)] = np.nan

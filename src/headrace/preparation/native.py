@@ -20,9 +20,6 @@ LEAST_MEMORY = 1 << 30
 RESIDENT = 120 << 20
 """Bytes of a process that numba and the loops take: 100 where they were compiled before, 120 where they are first."""
 
-BLOCK = 2048
-"""Rows that are written at a time: their entries and those of the rows that are put in their places stay in the cache."""
-
 
 class Loops(NamedTuple):
     """The functions of `headrace.preparation.loops`, compiled; they hold no Python lock."""

@@ -10,6 +10,7 @@ from headrace.accumulators.detail import FULL
 from headrace.engine.passes import Reader
 from headrace.engine.source import source_of
 from headrace.profiling.profile import compact, profile_table
+from headrace.profiling.remembering import remembering
 from headrace.profiling.slabs import Slab, cut_slabs, deal_finders, kept_detail, rest_of, stored_detail
 from headrace.profiling.survey import Survey, look, side_by_side, survey_form
 
@@ -37,6 +38,7 @@ def measure(
     finders: Sequence[Finder] = (),
     slabs: Sequence[Slab] = (),
     detail: Detail = FULL,
+    remembered: str | None = None,
 ) -> Survey:
     """Profile every part of the split in one pass, or in one for each slab, and find what is looked for beside it.
 
@@ -57,6 +59,8 @@ def measure(
         The columns of a very wide table, some at a time; by default all at once.
     detail : Detail, optional
         What is kept of each column of several slabs once all chunks are merged.
+    remembered : str, optional
+        URL of what was found in each chunk before: those that have not changed are not read.
 
     Returns
     -------
@@ -70,8 +74,9 @@ def measure(
     for slab, given in zip(slabs, dealt, strict=True):
         update = partial(_survey_chunk, target=target, splitter=splitter, finders=given, columns=slab.columns)
         form = survey_form(given)
+        look_at = remembering(update, slab.source, remembered, given)
         surveys.append(
-            reader.reduce(slab.source, update, Survey.merge, name=slab.name, form=form, finish=thinned)
+            reader.reduce(slab.source, look_at, Survey.merge, name=slab.name, form=form, finish=thinned)
         )
     if left:
         rest = rest_of(source, left, splitter.columns if splitter else ())

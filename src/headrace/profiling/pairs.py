@@ -183,7 +183,7 @@ def sampled(profile: Profile, exploration: Exploration) -> dict[str, Sampled]:
 
 
 def _words(column: ColumnProfile, held: NDArray[np.float64]) -> Sampled:
-    labels = [str(value) for value, _ in column.top(LABELS)]
+    labels = [str(value) for value, _ in column.top(LABELS)] or [""]  # one that no row has, when none is told
     known = word_code(pa.array(labels, pa.large_string()))
     order = np.argsort(known)
     at = np.minimum(np.searchsorted(known[order], held), len(known) - 1)

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from headrace.data.schemas import is_text, logical_type
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
     from headrace.profiling.profile import Profile
 
@@ -33,6 +33,8 @@ ADDRESS = (
 CARD = r"(?:^|\D)\d(?:[ \-]?\d){12,18}(?:\D|$)"
 _KINDS = {"an e-mail address": EMAIL, "a phone number": PHONE, "an IP address": ADDRESS}
 _LOOKED_AT = 200
+_FEWEST_CARDS = 4
+"""Numbers that must all have the check digit of a card: one in ten numbers has it by chance."""
 
 
 def personal_columns(profile: Profile, declared: Collection[str] = ()) -> dict[str, str]:
@@ -58,12 +60,22 @@ def personal_columns(profile: Profile, declared: Collection[str] = ()) -> dict[s
             found[name] = "declared"
         elif _is_personal(name):
             found[name] = "its name"
+        elif column.kind == "numeric" and column.overall.integers_only:
+            held = [str(int(value)) for value, _ in column.overall.hitters.items()[:_LOOKED_AT]]
+            if len(held) >= _FEWEST_CARDS and all(_is_card(value) for value in held):
+                found[name] = "its values look like card numbers"
         elif column.kind == "string":
             values = [str(value) for value, _ in column.overall.hitters.items()[:_LOOKED_AT]]
             kind = _kind_of_any(values)
             if kind:
                 found[name] = f"a value looks like {kind}"
     return found
+
+
+def hint(personal: Mapping[str, str]) -> str:
+    """Say in a line which columns may tell about persons, and what can be done."""
+    named = ", ".join(f"{name} ({why})" for name, why in personal.items())
+    return f"may tell about persons: {named}; see pii: in docs/howto/govern.md"
 
 
 def _is_personal(name: str) -> bool:

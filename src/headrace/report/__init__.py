@@ -15,6 +15,7 @@ from headrace.accumulators.metrics import primary_metric
 from headrace.profiling.checks import check_profile
 from headrace.report import numbers, tables
 from headrace.report.cards import view
+from headrace.report.choices import nested_choices
 from headrace.report.curves import learning, measure_bars
 from headrace.report.evaluation import figures
 from headrace.report.pages import render
@@ -134,6 +135,7 @@ def render_report(documents: Mapping[str, Any]) -> str:
         "preparation": held.get("preparation", []),
         "leaderboard": tables.candidates(leaderboard),
         "folded": leaderboard.get("folds") if leaderboard.get("folds", 1) > 1 else None,
+        "nested": nested_choices(leaderboard),
         "learning": learning(progress, best, title(primary)) if progress else None,
         "metrics": tables.metric_rows(metrics, primary),
         "has_baseline": bool(metrics.get("baseline")),

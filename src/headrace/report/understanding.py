@@ -137,7 +137,7 @@ def _contributions(held: Mapping[str, Any] | None, task: str) -> tuple[Figure, .
         note = f"SHAP values of the trees: what each column adds to {what} of {len(drawn[0]['points'])} test rows, before any calibration."
         found.append(Figure("Added to single predictions", note, swarm(drawn, held["base"][0])))
     bars = [(each["column"], each["size"], numbers.number(each["size"], 3)) for each in columns[:BARS]]
-    note = f"Mean size of what each column adds to {what}, on {numbers.count(held['rows'])} test rows."
+    note = f"Mean size of the SHAP values: what each column adds to {what}, on {numbers.count(held['rows'])} test rows."
     found.append(Figure("Added on average", note, measure_bars("Mean contribution of each column", bars)))
     return tuple(found)
 

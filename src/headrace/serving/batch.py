@@ -15,20 +15,20 @@ from headrace.data.storage import join, write_bytes
 from headrace.engine.commits import Form
 from headrace.errors import InputError, PackageError
 from headrace.packaging.package import MANIFEST, read_package, sha256
-from headrace.profiling.profile import profile_table
+from headrace.profiling.profile import Profile, profile_table
 from headrace.profiling.rules import places_of
 from headrace.profiling.survey import Survey, dump_survey, load_survey
-from headrace.serving.chunks import feeds_of_chunk, taken
+from headrace.serving.asking import ask, model_of
+from headrace.serving.chunks import conformed_chunk
+from headrace.serving.guard import Guard
 from headrace.serving.options import GuardOptions
-from headrace.serving.predictor import Predictor
 
 if TYPE_CHECKING:
     from headrace.data.dataset import Chunk
     from headrace.engine.passes import Reader
     from headrace.engine.source import Source
-    from headrace.packaging.package import Package
+    from headrace.packaging.exports.gate import Export
     from headrace.packaging.signature import Signature
-    from headrace.serving.feeds import Feeds
 
 SCORING = "score"
 PREDICTION, PROBABILITY, MODEL = "prediction", "probability_", "model"
@@ -104,24 +104,29 @@ class Scorer:
     guard: GuardOptions = field(default_factory=partial(GuardOptions, missing="reject"))
     profiled: bool = True
     """Whether inputs and scores are profiled."""
+    rows: int = 0
+    """Of all chunks: how the model is asked follows from it."""
+    native: bool = False
+    """Whether rows are prepared by compiled loops, where numba is installed: to the same numbers."""
 
     def __call__(self, table: pa.Table, chunk: Chunk) -> Survey:
         """Score one chunk, write its rows, and return what was found and written."""
-        predictor = _predictor(self.url, self.manifest_sha256, self.guard)
-        signature = predictor.signature
-        feeds, bad = feeds_of_chunk(table, signature.inputs)
-        feeds, findings = predictor.guard.check(feeds)
+        signature, guard, model = _loaded(
+            self.url, self.manifest_sha256, self.guard, self.rows, native=self.native
+        )
+        rows, bad = conformed_chunk(table, signature.inputs)
+        rows, findings = guard.check_table(rows)
         refused = [*bad, *((each.column, each.check, each.rows) for each in findings if each.rejected)]
         flagged = [(each.column, each.check, each.rows) for each in findings if not each.rejected]
         good = np.ones(table.num_rows, bool)
-        for _, _, rows in refused:
-            good[rows] = False
-        outputs = _outputs(predictor, feeds, good)
+        for _, _, places in refused:
+            good[places] = False
+        outputs = _outputs(model, rows if good.all() else rows.filter(pa.array(good)), signature)
         finite = _finite(outputs)
         if not finite.all():
-            rows = np.flatnonzero(good)[~finite]
-            refused.append((OUTPUT, "finite", rows))
-            good[rows] = False
+            places = np.flatnonzero(good)[~finite]
+            refused.append((OUTPUT, "finite", places))
+            good[places] = False
             outputs = outputs[finite]
         kept = table if good.all() else table.filter(pa.array(good))
         scored = self._scored(kept, outputs, signature)
@@ -216,31 +221,30 @@ def output_names(signature: Signature) -> list[str]:
 
 
 @lru_cache(maxsize=2)
-def _predictor(url: str, manifest_sha256: str, guard: GuardOptions) -> Predictor:
+def _loaded(
+    url: str, manifest_sha256: str, guard: GuardOptions, rows: int, *, native: bool
+) -> tuple[Signature, Guard, Export]:
     """Load a model once a process, and only the one that was meant."""
     package = read_package(url)
     if sha256(package.contents[MANIFEST]) != manifest_sha256:
         raise PackageError(
             "is not the package that scoring began with", where=url, mend="put it back, or begin anew"
         )
-    return Predictor(without_function(package), guard)
+    signature = package.manifest.signature
+    return (
+        signature,
+        Guard(signature, Profile.from_dict(package.profile), guard),
+        model_of(package, rows=rows, native=native),
+    )
 
 
-def without_function(package: Package) -> Package:
-    """Return the package as its model sees it: the pass has applied the feature function to its columns."""
-    signature = replace(package.manifest.signature, features_function=None)
-    return replace(package, manifest=replace(package.manifest, signature=signature))
-
-
-def _outputs(predictor: Predictor, feeds: Feeds, good: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    if not good.any():
-        classes = predictor.signature.classes
-        return np.empty((0, len(classes)) if classes else 0)
-    chosen = feeds if good.all() else taken(feeds, np.flatnonzero(good))
+def _outputs(model: Export, rows: pa.Table, signature: Signature) -> np.ndarray[Any, Any]:
+    if not rows.num_rows:
+        return np.empty((0, len(signature.classes)) if signature.classes else 0)
     try:
         # A division by 0 in a derived column is a missing value, and nothing to warn of.
         with np.errstate(divide="ignore", invalid="ignore"):
-            return predictor.outputs(chosen)
+            return ask(model, rows)
     except ValueError as error:
         first = str(error).partition("\n")[0]
         raise InputError(f"the model cannot be given these rows: {first}", where=SCORING) from error

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from headrace.errors import InputError
-from headrace.serving.feeds import feeds_of_columns, feeds_of_rows, feeds_of_table
+from headrace.serving.feeds import feeds_of_columns, feeds_of_rows, feeds_of_table, treated
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from headrace.packaging.signature import InputColumn
+    from headrace.packaging.signature import InputColumn, Signature
     from headrace.serving.feeds import Feeds
 
 JSON = "application/json"
@@ -34,14 +34,15 @@ class Body:
     flaw: str = ""
     """What is no JSON in it, should no column that the model reads hold it."""
 
-    def feeds(self, inputs: Sequence[InputColumn]) -> Feeds:
-        """Turn the content into the tensors that a model takes.
+    def feeds(self, signature: Signature) -> Feeds:
+        """Turn the content into the tensors that a model takes, columns about persons treated as in training.
 
         Raises
         ------
         InputError
             When it does not fit the inputs; row and column are named.
         """
+        inputs = signature.inputs
         if self.form == "rows":
             made = feeds_of_rows(self.content, inputs)
         elif self.form == "columns":
@@ -50,7 +51,7 @@ class Body:
             made = _feeds_of_arrow(self.content, inputs)
         if self.flaw:
             raise InputError(self.flaw, where="body")
-        return made
+        return treated(made, signature) if signature.pii else made
 
 
 def read_body(content: bytes, kind: str, most: int) -> Body:
@@ -158,7 +159,7 @@ def _read_rows(content: bytes, most: int) -> Body:
         extra = f"; {min(unknown)[:60]!r} is neither" if unknown else ""
         raise InputError(f"must hold either rows or columns{extra}", where="body", mend=_SHAPE)
     made = _rows(document["rows"], most) if "rows" in document else _columns(document["columns"], most)
-    return replace(made, flaw=flaw)
+    return replace(made, flaw=flaw) if flaw else made
 
 
 def _rows(rows: Any, most: int) -> Body:

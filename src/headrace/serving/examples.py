@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 def example_row(signature: Signature) -> dict[str, Any]:
     """Make a row that the model takes and its guard has nothing to say about."""
-    return {column.name: example(column) for column in signature.inputs}
+    return {column.name: example(column) for column in signature.asked}
 
 
 def example(column: InputColumn) -> Any:

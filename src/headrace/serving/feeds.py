@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from headrace.data.pii import treat_tensor
 from headrace.errors import InputError
 from headrace.packaging.exports.onnx_file import feed, sort_of
 from headrace.packaging.exports.steps import MISSING_STRING
@@ -19,7 +20,7 @@ from headrace.packaging.inputs import to_frame, to_table
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from headrace.packaging.signature import InputColumn
+    from headrace.packaging.signature import InputColumn, Signature
 
 Feeds = dict[str, np.ndarray[Any, Any]]
 """A tensor of shape (rows, 1) for each input, as `headrace.packaging.exports.onnx_file` describes them."""
@@ -52,7 +53,12 @@ def feeds_of_rows(rows: Sequence[Mapping[str, Any]], inputs: Sequence[InputColum
                 f"missing column{'s' if len(absent) > 1 else ''}: {', '.join(absent[:_NAMED])}",
                 where=f"row {number}",
             )
-    return _tensors([[row.get(column.name) for row in rows] for column in inputs], inputs, len(rows))
+    names = [column.name for column in inputs]
+    if len(rows) == 1:  # as most requests have, for which a loop within a loop costs more than the look-ups
+        values = [[value] for value in map(rows[0].get, names)]
+    else:
+        values = [[row.get(name) for row in rows] for name in names]
+    return _tensors(values, inputs, len(rows))
 
 
 def feeds_of_columns(columns: Mapping[str, Sequence[Any]], inputs: Sequence[InputColumn]) -> Feeds:
@@ -85,6 +91,23 @@ def feeds_of_table(table: Any, inputs: Sequence[InputColumn]) -> Feeds:
     return {column.name: feed(conformed.column(column.name), sort_of(column.kind)) for column in inputs}
 
 
+def treated(feeds: Feeds, signature: Signature) -> Feeds:
+    """Treat columns about persons as they were in training.
+
+    Raises
+    ------
+    InputError
+        When the key of a hash is not here, or not that of the training.
+    """
+    missing = {"numbers": math.nan, "strings": MISSING_STRING, "times": MISSING_TIME}
+    sorts = {column.name: sort_of(column.kind) for column in signature.inputs}
+    return feeds | {
+        each.column: treat_tensor(feeds[each.column], each, missing[sorts[each.column]])
+        for each in signature.pii
+        if each.column in feeds
+    }
+
+
 def frame_of(feeds: Feeds, inputs: Sequence[InputColumn]) -> Any:
     """Turn tensors into the frame that a scikit-learn pipeline reads."""
     arrays = []
@@ -111,7 +134,7 @@ def _tensors(values: Sequence[Sequence[Any]], inputs: Sequence[InputColumn], row
         sort = _SORTS.get(column.kind) or sort_of(column.kind)  # which refuses what it does not know
         read = _READ[column.kind]
         try:
-            made[sort].append([read(value) for value in held])
+            made[sort].append(list(map(read, held)))
         except (TypeError, ValueError, OverflowError):
             raise _refused(held, column) from None
     views = {

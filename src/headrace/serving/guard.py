@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from headrace.packaging.exports.onnx_file import feed, sort_of
 from headrace.packaging.exports.steps import MISSING_STRING
 from headrace.packaging.exports.times import MISSING_TIME
 from headrace.packaging.inputs import time_type
@@ -85,6 +86,40 @@ class Guard:
                 self.counts[column.name, check] += len(rows)
                 if policy == "clip":
                     kept = {**kept, column.name: column.clipped(kept[column.name], outside)}
+        return kept, findings
+
+    def check_table(self, table: pa.Table) -> tuple[pa.Table, list[Finding]]:
+        """Look for values that training has not seen in many conformed rows, as `check` does in tensors.
+
+        Parameters
+        ----------
+        table : pyarrow.Table
+            The inputs; of text that is dictionary-encoded, each distinct value is looked at once.
+
+        Returns
+        -------
+        table : pyarrow.Table
+            The inputs, clipped where the options say so.
+        findings : list of Finding
+            What was found.
+        """
+        kept, findings = table, []
+        for place, column in enumerate(self._checks):
+            values, codes = _distinct(table.column(column.name), column.kind)
+            for check, outside in column.outside(values):
+                if not outside.any():
+                    continue
+                rows = np.flatnonzero(outside if codes is None else outside.take(codes))
+                if len(rows) == 0:
+                    continue
+                policy = getattr(self.options, check)
+                findings.append(Finding(column.name, check, rows, policy == "reject"))
+                self.counts[column.name, check] += len(rows)
+                if policy == "clip":
+                    clipped = column.clipped(values, outside)
+                    kept = kept.set_column(
+                        place, column.name, _column(clipped, codes, kept.schema.field(place))
+                    )
         return kept, findings
 
     def _suspects(self, feeds: Feeds) -> list[_Check]:
@@ -193,6 +228,30 @@ class _Check:
             return held
         clipped = np.clip(values, self.low, self.high)
         return np.where(outside[:, np.newaxis], clipped, values).astype(values.dtype)
+
+
+def _distinct(column: pa.ChunkedArray, kind: str) -> tuple[np.ndarray[Any, Any], NDArray[Any] | None]:
+    """Return the tensor of a column, or of its distinct texts and a missing one, with the code of each row."""
+    if not pa.types.is_dictionary(column.type):
+        return feed(column, sort_of(kind)), None
+    array = pa.concat_arrays(column.unify_dictionaries().chunks)
+    words = pa.chunked_array([array.dictionary, pa.nulls(1, array.dictionary.type)])
+    codes = array.indices.fill_null(len(array.dictionary))
+    return feed(words, sort_of(kind)), codes.to_numpy()
+
+
+def _column(values: np.ndarray[Any, Any], codes: NDArray[Any] | None, field: pa.Field) -> pa.ChunkedArray:
+    """Turn a tensor back into a column of a table."""
+    values = values[:, 0]
+    if values.dtype.kind == "f":
+        made = pa.array(values, mask=np.isnan(values))
+    elif values.dtype.kind == "i":
+        made = pa.array(values, pa.timestamp("us"), mask=values == MISSING_TIME)
+        made = made.cast(pa.timestamp("us", getattr(field.type, "tz", None))).cast(field.type, safe=False)
+    else:
+        made = pa.array(values, pa.large_string(), mask=values == MISSING_STRING)
+        made = (made if codes is None else made.take(pa.array(codes))).dictionary_encode()
+    return pa.chunked_array([made])
 
 
 def _number(value: Any) -> float | None:

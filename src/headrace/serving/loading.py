@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from headrace.data.pii import require_keys
 from headrace.data.storage import exists, join
 from headrace.errors import HeadraceError, InputError
 from headrace.packaging.package import MANIFEST, read_package
@@ -68,8 +69,9 @@ class Place:
         """
         if self.is_folder:
             return self.reference, PurePosixPath(self.reference.rstrip("/")).name
-        url = Registry(self.registry).resolve(self.reference)
-        return url, f"{self.reference.partition('@')[0]}@{PurePosixPath(url).name}"
+        registry = Registry(self.registry)
+        version = registry.named(self.reference)
+        return registry.resolve(version), version
 
 
 class Models:
@@ -142,7 +144,8 @@ class Models:
         return moved
 
     def _load(self, arm: str, url: str, version: str) -> Slot:
-        return load(arm, url, version, self._guard, self._trusted)
+        published = not self._places[arm].is_folder
+        return load(arm, url, version, self._guard, self._trusted, published=published)
 
     async def watch(
         self,
@@ -181,7 +184,15 @@ class Models:
                     moved(slot)
 
 
-def load(arm: str, url: str, version: str, guard: GuardOptions, trusted: str | None = None) -> Slot:
+def load(
+    arm: str,
+    url: str,
+    version: str,
+    guard: GuardOptions,
+    trusted: str | None = None,
+    *,
+    published: bool = False,
+) -> Slot:
     """Read a package, check its hashes and who has signed it, build the predictor and warm it up.
 
     Raises
@@ -190,8 +201,9 @@ def load(arm: str, url: str, version: str, guard: GuardOptions, trusted: str | N
         When the package is damaged, not trusted, or cannot be served.
     """
     package: Package = read_package(url)
-    require_signature(package, trusted)
+    require_signature(package, trusted, version=version if published else None)
     predictor = Predictor(package, guard)
+    require_keys(predictor.signature.pii)
     row = example_row(predictor.signature)
     for rows in _WARM:
         # The guard stays out of it: what it counts are values that someone has sent.

@@ -76,7 +76,7 @@ class BoundedQueue:
     Parameters
     ----------
     rows : int
-        Most rows of inputs that are kept; an event without inputs counts as one row.
+        Most rows of inputs and labels that are kept; a failure counts as one.
 
     Attributes
     ----------
@@ -112,4 +112,6 @@ class BoundedQueue:
 
 
 def _rows(event: Event) -> int:
-    return sum(event.request_rows) if isinstance(event, Predicted) else 1
+    if isinstance(event, Predicted):
+        return sum(event.request_rows)
+    return len(event.labels) if isinstance(event, Labelled) else 1

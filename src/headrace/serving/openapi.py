@@ -35,7 +35,7 @@ def document(signature: Signature, version: str, limits: LimitOptions, *, keys: 
     """
     row = example_row(signature)
     made = signature.made()
-    columns = {column.name: column_schema(column, made.get(column.name)) for column in signature.inputs}
+    columns = {column.name: column_schema(column, made.get(column.name)) for column in signature.asked}
     required = [column.name for column in signature.inputs if not column.nullable]
     schemas = {
         "Row": {"type": "object", "properties": columns, "required": required, "additionalProperties": True},

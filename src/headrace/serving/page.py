@@ -72,7 +72,7 @@ def described(slots: Mapping[str, Slot], *, live: dict[str, Any], drift: Any) ->
                 else [str(each) for each in column.categories],
                 "example": example(column),
             }
-            for column in signature.inputs
+            for column in signature.asked
         ],
         "card": slot.card,
         "arms": [

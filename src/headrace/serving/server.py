@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from headrace.data import audit
 from headrace.errors import HeadraceError, InputError, RunError
 from headrace.serving import logs
 from headrace.serving.keys import read_keys
@@ -61,6 +62,7 @@ def serve(options: ServeOptions, watching: Watching | None = None) -> None:
     scheme = "http" if options.tls_certificate is None else "https"
     shown = f"[{host}]" if ":" in host else host
     try:
+        audit.record("served", options.model, address=f"{scheme}://{shown}:{port}", registry=options.registry)
         if options.workers == 1:
             models = Models(options)
             logs.write("listening", url=f"{scheme}://{shown}:{port}", process=os.getpid())

@@ -204,7 +204,7 @@ class BlockMaker:
             fold,
             self.embeddings,
         )
-        return repr((files, chunk.where, made_by))
+        return repr((files, chunk.where, chunk.treatments, made_by))
 
 
 HOLDOUT = Fold("holdout", 0, (TRAIN,), (VALIDATION,))

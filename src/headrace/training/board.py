@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from headrace.training.certainty import Certainty
     from headrace.training.checkpoint import Learner
     from headrace.training.ensembles import Blend
+    from headrace.training.nested import Nested
     from headrace.training.options import TrainOptions
 
 WRITTEN = (
@@ -67,6 +68,8 @@ class Trained:
     """Whether it is there to compare with, and never the winner."""
     folds: tuple[Trained, ...] = ()
     """Of each fold, when there are several."""
+    inner: tuple[Trained, ...] = ()
+    """Of each fold within another, when folds are nested."""
     answers: tuple[Answers, ...] = ()
     """What one of the best candidates says of the validation rows of each fold, where that is asked for."""
 
@@ -77,7 +80,7 @@ class Trained:
 
     def note(self) -> dict[str, Any]:
         """Return what the ledger holds beside the weights."""
-        held = asdict(replace(self, estimator=None, folds=(), answers=()))
+        held = asdict(replace(self, estimator=None, folds=(), inner=(), answers=()))
         return {"name": self.candidate.name, "fold": self.fold, **{name: held[name] for name in WRITTEN}}
 
     def recall(self, note: Mapping[str, Any]) -> None:
@@ -98,8 +101,12 @@ class Training:
     """Passes over the data."""
     retrained: int = 0
     """Epochs in which the best one was fitted to all rows that are not for the test; 0 when it was not."""
+    everything: bool = False
+    """Whether the best one has learnt from the rows of the test as well, after these had judged it."""
     ratio: float = 0.0
     """Validation rows over training rows of the folds."""
+    nested: Nested | None = None
+    """What choosing reaches, when folds are nested."""
     blend: Blend | None = None
     """How the members of an ensemble are put together, where there is one."""
     threshold: float | None = None
@@ -109,6 +116,13 @@ class Training:
     def best(self) -> Trained:
         """The winner."""
         return self.trained[0]
+
+    @property
+    def fitted_to(self) -> str:
+        """Which rows the winner has learnt from."""
+        if self.everything:
+            return "all rows, those of the test after they had judged"
+        return "training and validation rows" if self.retrained else "training rows"
 
 
 def note_epoch(

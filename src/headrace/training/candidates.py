@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from headrace.errors import MissingExtraError, WorkflowError
+from headrace.training.dask_models import DASK_MODELS
 from headrace.training.routes import is_direct, require_direct, spread_out
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ GOOD_DEFAULTS: dict[str, dict[str, Any]] = {
     },
     "sklearn.neural_network.MLPClassifier": {"hidden_layer_sizes": (64, 32), "batch_size": 256},
     "sklearn.neural_network.MLPRegressor": {"hidden_layer_sizes": (64, 32), "batch_size": 256},
+    # Of the solvers of dask-ml the exact one that knows penalties; features come standardised.
+    **{path: {"solver": "lbfgs", "solver_kwargs": {"normalize": False}} for path in DASK_MODELS},
     "sklearn.cluster.MiniBatchKMeans": {"n_clusters": 8, "batch_size": 4096, "n_init": 3},
 }
 
@@ -168,6 +171,8 @@ def _import(path: str, where: str) -> Any:
     except (ImportError, ValueError) as error:
         if module_name == "xgboost":
             raise MissingExtraError.for_extra("xgboost", "boost") from error
+        if module_name == "dask_ml.linear_model":
+            raise MissingExtraError.for_extra("dask-ml", "dask-ml") from error
         raise WorkflowError(
             f"cannot import {module_name or path!r}: {error}",
             where=f"{where}.estimator",

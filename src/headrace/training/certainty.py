@@ -1,9 +1,9 @@
-"""Standard errors of the coefficients of linear models without a penalty, from what their fit has measured anyway (pure)."""
+"""Standard errors of the coefficients of linear models without a penalty, from sums over the rows at their fit (pure)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -24,18 +24,22 @@ class Certainty:
 
     Attributes
     ----------
-    errors : ndarray of float64, shape (features + 1,)
-        Standard errors, of the intercept last; NaN of what the rows do not determine, as with one feature for every value of a category.
+    errors : ndarray of float64, shape (features + 1,) or (classes, features + 1)
+        Standard errors, of the intercept last, by class when there are more than two; NaN of what the rows do not determine, as with one feature for every value of a category.
     freedom : float
         Degrees of freedom of Student's t; infinite for the normal distribution.
+    how : {"likelihood", "dispersion", "scores"}
+        What the errors follow from: the curvature of the loss at its minimum alone, that times a dispersion, or that and how the
+        scores of the rows scatter. Of least squares this is no question.
     """
 
     errors: Numbers
     freedom: float
+    how: Literal["likelihood", "dispersion", "scores"] = "likelihood"
 
     @property
     def reach(self) -> Numbers:
-        """Half the width of the 95 % intervals, shape (features + 1,)."""
+        """Half the width of the 95 % intervals, as `errors`."""
         from scipy import stats
 
         return self.errors * float(stats.t.ppf(0.975, self.freedom))
@@ -74,21 +78,89 @@ def of_least_squares(estimator: Any, products: CrossProducts) -> Certainty | Non
     return Certainty(errors, float(freedom))
 
 
-def of_curvature(curvature: Numbers, *, intercept: bool) -> Certainty:
+def of_curvature(curvature: Numbers, *, intercept: bool, outputs: int = 1) -> Certainty:
     """Say how certain a maximum likelihood fit is: by the inverse of the Hessian of the summed losses at the optimum (Wald).
+
+    Of several classes the rows determine coefficients up to what is added to those of all classes alike. Those that add up
+    to zero over the classes, as scikit-learn's do without a penalty, are as certain as the contrasts that they are made of.
+
+    Parameters
+    ----------
+    curvature : ndarray, shape ((features + 1) * outputs, (features + 1) * outputs)
+        Second derivatives of the negative log likelihood of all rows; the intercept is last, outputs are neighbours.
+    intercept : bool
+        Whether there is one.
+    outputs : int
+        Classes of more than two, else 1.
+    """
+    width = len(curvature) // outputs
+    size = width - (not intercept)
+    matrix = curvature[: size * outputs, : size * outputs]
+    errors = np.full((outputs, width), np.nan)
+    contrasts = np.eye(1) if outputs == 1 else _contrasts(outputs)
+    over = np.kron(np.eye(size), contrasts)
+    inverse, known = inverse_of(over.T @ matrix @ over)
+    found = np.einsum("ij,jk,ik->i", over, inverse, over, optimize=True).reshape(size, outputs)
+    sure = known.reshape(size, -1).all(axis=1)
+    errors[:, :size][:, sure] = np.sqrt(found[sure]).T
+    return Certainty(errors[0] if outputs == 1 else errors, np.inf)
+
+
+def of_dispersion(curvature: Numbers, scatter: Numbers, rows: float, *, intercept: bool) -> Certainty:
+    r"""Say how certain a gamma regression is: by the inverse of its Hessian times the dispersion.
+
+    The dispersion is Pearson's, :math:`\sum (1 - y/\mu)^2 / (n - p)` (McCullagh and Nelder 1989, 8.3.6).
 
     Parameters
     ----------
     curvature : ndarray, shape (features + 1, features + 1)
-        Second derivatives of the negative log likelihood of all rows; the intercept is last.
+        Second derivatives of the summed half deviances.
+    scatter : ndarray, shape (features + 1, features + 1)
+        Sum of the squares of :math:`1 - y/\mu`, times the products of the features; ones are last.
+    rows : float
+        n.
     intercept : bool
         Whether there is one.
     """
     size = len(curvature) - (not intercept)
     inverse, known = inverse_of(curvature[:size, :size])
-    errors = np.full(len(curvature), np.nan)
-    errors[:size][known] = np.sqrt(np.diag(inverse)[known])
-    return Certainty(errors, np.inf)
+    rank = round(np.trace(inverse @ curvature[:size, :size]))
+    dispersion = scatter[-1, -1] / max(rows - rank, 1.0)
+    return Certainty(_errors(dispersion * inverse, known, len(curvature)), np.inf, "dispersion")
+
+
+def of_scores(curvature: Numbers, scatter: Numbers, *, intercept: bool) -> Certainty:
+    """Say how certain the minimum of a loss is that is no likelihood: :math:`H^{-1} S H^{-1}` (Huber 1967).
+
+    Of quantiles H is the kernel estimate of the density of the residuals at zero that their smoothed loss makes
+    (Powell 1991; Fernandes, Guerre and Horta 2021).
+
+    Parameters
+    ----------
+    curvature : ndarray, shape (features + 1, features + 1)
+        H: second derivatives of the summed losses.
+    scatter : ndarray, shape (features + 1, features + 1)
+        S: sum of the squares of the first derivatives, times the products of the features.
+    intercept : bool
+        Whether there is one.
+    """
+    size = len(curvature) - (not intercept)
+    inverse, known = inverse_of(curvature[:size, :size])
+    covariance = inverse @ scatter[:size, :size] @ inverse
+    return Certainty(_errors(covariance, known, len(curvature)), np.inf, "scores")
+
+
+def _errors(covariance: Numbers, known: NDArray[np.bool_], size: int) -> Numbers:
+    errors = np.full(size, np.nan)
+    errors[: len(known)][known] = np.sqrt(np.diag(covariance)[known])
+    return errors
+
+
+def _contrasts(outputs: int) -> Numbers:
+    """Return an orthonormal basis of what adds up to zero, shape (outputs, outputs - 1)."""
+    from scipy import linalg
+
+    return np.asarray(linalg.null_space(np.ones((1, outputs))))
 
 
 def inverse_of(matrix: Numbers) -> tuple[Numbers, NDArray[np.bool_]]:

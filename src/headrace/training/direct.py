@@ -13,10 +13,12 @@ from headrace.engine.folds import Fold
 from headrace.errors import RunError
 from headrace.training.board import Fitted
 from headrace.training.candidates import build
-from headrace.training.certainty import of_curvature, of_least_squares
+from headrace.training.certainty import of_curvature, of_dispersion, of_least_squares, of_scores
+from headrace.training.dask_models import DASK_MODELS
+from headrace.training.dask_solving import DaskProblem, solve_by_dask
 from headrace.training.exact import Measurement, fit_exact, measure_products
-from headrace.training.generalised import minimise
-from headrace.training.generalised_losses import MODELS, stages_of, told
+from headrace.training.generalised import minimise, scatter_scores
+from headrace.training.generalised_losses import MODELS, Gamma, stages_of, told
 from headrace.training.generalised_sums import Problem
 from headrace.training.routes import TREES, is_exact
 from headrace.training.sweeps import LEARNT, ViewRows
@@ -36,7 +38,6 @@ if TYPE_CHECKING:
     from headrace.training.generalised import Solution
 
 LEAST_SQUARES = "sklearn.linear_model.LinearRegression"
-LOGISTIC = "sklearn.linear_model.LogisticRegression"
 ONE_FOLD = Fold("all", 0, LEARNT, ())
 """Of rows that are prepared for one fold alone."""
 
@@ -122,7 +123,8 @@ class Direct:
         """
         exact = [each for each in candidates if is_exact(each[0].estimator)]
         grown = [each for each in candidates if each[0].estimator in TREES]
-        others = [each for each in candidates if each not in exact and each not in grown]
+        by_dask = [each for each in candidates if each[0].estimator in DASK_MODELS]
+        others = [each for each in candidates if each not in [*exact, *grown, *by_dask]]
         found: dict[str, tuple[Fitted, ...]] = {}
         if exact:
             products = self._products(sorted({variant for _, variant in exact}))
@@ -137,6 +139,8 @@ class Direct:
                     self.reader.emit(Note(f"{candidate.name} could not be fitted: {said}"))
         if others:
             found |= self._generalised(others)
+        if by_dask:
+            found |= self._by_dask(by_dask)
         if grown:
             found |= fit_trees(
                 self.reader,
@@ -230,29 +234,67 @@ class Direct:
         spent = _shares(
             [record.seconds for record in self.reader.records[before:]], [each.passes for each in solutions]
         )
-        known = iter(zip(solutions, spent, strict=True))
+        certain = self._certain(candidates, problems, solutions, ways)
+        known = iter(zip(solutions, spent, certain, strict=True))
         found = {}
         for candidate, _ in candidates:
             fitted = []
             for _ in range(self.folds):
-                each, seconds = next(known)
-                certain = self._certain(candidate, each)
+                each, seconds, sure = next(known)
                 estimator = build(candidate, seed=self.maker.splitter.seed)
                 estimator = told(estimator, each.coefficients, each.intercept, self.classes, each.passes)
-                fitted.append(Fitted(estimator, seconds, certain))
+                fitted.append(Fitted(estimator, seconds, sure))
             found[candidate.name] = tuple(fitted)
         return found
 
-    def _certain(self, candidate: Candidate, solution: Solution) -> Certainty | None:
-        """Say how certain a logistic regression of two classes is: without a penalty, and where each row counts once."""
-        target, curvature = self.maker.target, solution.curvature
-        weighted = target.weight is not None or target.class_weight or target.negatives < 1
-        if candidate.estimator != LOGISTIC or len(self.classes) != 2 or weighted or not solution.converged:
-            return None
-        estimator: Any = build(candidate, seed=self.maker.splitter.seed)
-        if curvature is None or MODELS[LOGISTIC].penalty(estimator)[0] > 0:
-            return None
-        return of_curvature(curvature, intercept=estimator.fit_intercept)
+    def _by_dask(self, candidates: Sequence[tuple[Candidate, int]]) -> dict[str, tuple[Fitted, ...]]:
+        shared = self.maker.shared
+        problems = []
+        for candidate, variant in candidates:
+            for fold in range(self.folds):
+                view = variant if shared else variant * self.folds + fold
+                said = self.maker.folds[fold] if shared else ONE_FOLD
+                width = self.maker.recipes[view].compiled.width
+                problems.append(DaskProblem(candidate, fold, ViewRows(self.maker, view), said, width))
+        seed = self.maker.splitter.seed
+        return solve_by_dask(self.reader, self.source, problems, self.maker.target, seed=seed, name=self.name)
+
+    def _certain(
+        self,
+        candidates: Sequence[tuple[Candidate, int]],
+        problems: Sequence[Problem],
+        solutions: Sequence[Solution],
+        ways: Sequence[tuple[ViewRows, int]],
+    ) -> list[Certainty | None]:
+        """Say how certain the models are that are fitted to all rows: without a penalty, and where each row counts once."""
+        found: list[Certainty | None] = [None] * len(problems)
+        target = self.maker.target
+        if self.maker.folds or target.weight is not None or target.class_weight or target.negatives < 1:
+            return found
+        scattered = []
+        for place, ((candidate, _), problem, each) in enumerate(
+            zip(candidates, problems, solutions, strict=True)
+        ):
+            if problem.penalty > 0 or not each.converged or each.curvature is None:
+                continue
+            if MODELS[candidate.estimator].scatters:
+                scattered.append(place)
+            else:
+                outputs = each.coefficients.shape[1]
+                found[place] = of_curvature(each.curvature, intercept=problem.intercept, outputs=outputs)
+        if scattered:
+            sums = scatter_scores(
+                self.reader, self.source, ways, [problems[place] for place in scattered],
+                [solutions[place] for place in scattered], name=self.name,
+            )  # fmt: skip
+            for place, (rows, scatter, curvature) in zip(scattered, sums, strict=True):
+                intercept = problems[place].intercept
+                found[place] = (
+                    of_dispersion(curvature, scatter, rows, intercept=intercept)
+                    if isinstance(problems[place].losses[-1], Gamma)
+                    else of_scores(curvature, scatter, intercept=intercept)
+                )
+        return found
 
 
 def _shares(seconds: Sequence[float], passes: Sequence[int]) -> list[float]:

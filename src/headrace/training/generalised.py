@@ -10,6 +10,7 @@ import numpy as np
 
 from headrace.engine.commits import Form
 from headrace.engine.events import Note
+from headrace.training.generalised_losses import Scores
 from headrace.training.generalised_steps import Curvature, Descent, advance, next_stage
 from headrace.training.generalised_sums import Asked, dump_sums, load_sums, references
 from headrace.training.sweeps import Sweep, merge_parts, packed, unpacked
@@ -42,7 +43,7 @@ class Solution:
     converged: bool
     curvature: Numbers | None = None
     """Second derivatives of the summed losses, the intercept last, where they were measured at every step of its own; not those of
-    a penalty."""
+    a penalty, and of several outputs steep where all move alike."""
 
 
 def minimise(
@@ -118,15 +119,61 @@ def minimise(
         if not state.converged:
             where = f"{problem.candidate} ({problem.fold.name})"
             reader.emit(Note(f"{where} did not converge in {state.passes} passes"))
-    whole = {
-        index: curvature * weights[index]
-        for index, curvature in curvatures.items()
-        if outputs == 1 and not diagonal
-    }
+    whole = {index: curvature * weights[index] for index, curvature in curvatures.items() if not diagonal}
     return tuple(
         _solution(state, width, outputs, whole.get(index))
         for index, (state, width) in enumerate(zip(states, widths, strict=True))
     )
+
+
+def scatter_scores(
+    reader: Reader,
+    source: Source,
+    ways: Sequence[tuple[RowsOf, int]],
+    problems: Sequence[Problem],
+    solutions: Sequence[Solution],
+    *,
+    name: str = "",
+) -> tuple[tuple[float, Numbers, Numbers], ...]:
+    """Sum up, in one pass, how the scores of the rows scatter where minimisations have ended, and the curvature there.
+
+    Of quantiles the curvature is that of the bandwidth before the last one, which is that of He et al. (2023): the last is so small
+    that few rows are near enough to tell the density.
+
+    Parameters
+    ----------
+    reader, source, ways, problems
+        As of `minimise`, of one output.
+    solutions : sequence of Solution
+        From `minimise`.
+    name : str
+        Begins the name of the pass.
+
+    Returns
+    -------
+    tuple of (float, ndarray, ndarray)
+        Of each problem the weight of its rows, the sum of squared first derivatives by the raw prediction, times the products
+        of features, and that of second ones; both of shape (features + 1, features + 1).
+    """
+    count = len(problems)
+    ended = [Descent(np.concatenate([each.coefficients, each.intercept[None]]).ravel()) for each in solutions]
+    squared = [replace(problem, losses=(Scores(problem.losses[-1]),)) for problem in problems]
+    wide = [replace(problem, losses=problem.losses[-2:][:1]) for problem in problems]
+    ask = Asked.of([*squared, *wide], [*ended, *ended], range(2 * count), range(2 * count), 1, diagonal=False)
+    sums: tuple[Sums, ...] = reader.reduce(
+        source,
+        Sweep(tuple((ways[way][0], evaluation) for way, evaluation in ask.evaluations.items())),
+        merge_parts,
+        name=f"{name}scores",
+        form=Form(dump_sums, load_sums),
+    )
+    answers, found = ask.answers(sums), []
+    for index in range(count):
+        (weight, _, _, scatter), (_, _, _, curvature) = answers[index], answers[count + index]
+        assert scatter is not None, "it was asked for"
+        assert curvature is not None, "it was asked for"
+        found.append((weight, scatter, curvature))
+    return tuple(found)
 
 
 def _without_ties(curvature: Numbers, outputs: int) -> Numbers:

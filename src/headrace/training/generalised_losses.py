@@ -137,6 +137,22 @@ class Quantile:
         return value[..., 0], share - self.quantile, share * (1 - share) / self.bandwidth
 
 
+@dataclass(frozen=True)
+class Scores:
+    """Another loss of one raw prediction with the squares of its first derivatives as second ones: how its scores scatter."""
+
+    loss: Loss
+
+    def start(self, mean: float) -> float:
+        """As the loss itself."""
+        return self.loss.start(mean)
+
+    def slopes(self, raw: Numbers, y: NDArray[Any]) -> tuple[Numbers, Numbers, Numbers]:
+        """As `Loss`."""
+        value, first, _ = self.loss.slopes(raw, y)
+        return value, first, first**2
+
+
 FINEST = 1e-3
 """Least bandwidth of quantiles, in standard deviations of the target."""
 STAGES = 4
@@ -170,6 +186,8 @@ class Model:
     """Parameters of which a list means one candidate each."""
     refused: Callable[[Any], str]
     """Says which parameter it cannot follow; empty when none."""
+    scatters: bool = False
+    """Whether how certain its coefficients are takes a pass of its own, over the scores of the rows."""
 
 
 def _inverse_penalty(estimator: Any) -> tuple[float, bool]:
@@ -200,7 +218,12 @@ MODELS: dict[str, Model] = {
         "regression", lambda *_: Poisson(), lambda e: (float(e.alpha), False), ("alpha",), lambda _: ""
     ),
     "sklearn.linear_model.GammaRegressor": Model(
-        "regression", lambda *_: Gamma(), lambda e: (float(e.alpha), False), ("alpha",), lambda _: ""
+        "regression",
+        lambda *_: Gamma(),
+        lambda e: (float(e.alpha), False),
+        ("alpha",),
+        lambda _: "",
+        scatters=True,
     ),
     "sklearn.linear_model.QuantileRegressor": Model(
         "regression",
@@ -208,6 +231,7 @@ MODELS: dict[str, Model] = {
         lambda _: (0.0, False),
         ("quantile",),
         _refuse_quantile,
+        scatters=True,
     ),
 }
 """By import path."""
@@ -254,5 +278,6 @@ def told(
         estimator.n_iter_ = np.array([passes], dtype=np.int32)
     else:
         estimator.coef_, estimator.intercept_ = coefficients[:, 0].copy(), float(intercept[0])
-        estimator.n_iter_ = passes
+        if hasattr(estimator, "n_iter_"):
+            estimator.n_iter_ = passes
     return estimator

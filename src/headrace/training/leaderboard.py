@@ -28,12 +28,13 @@ def leaderboard(training: Training) -> dict[str, Any]:
         ``standard_error`` of the mean over folds, ``difference`` to the best (``value, low, high``; of the metric, paired
         by fold), ``seconds`` of fitting, as `Trained.seconds` has them, ``model_bytes``, ``prediction_microseconds`` a row of many at once,
         ``complexity`` (learnt numbers that are not 0), and whether it is ``best`` or the ``simplest`` within one
-        standard error of the best. What needs several folds is null without them.
+        standard error of the best. What needs several folds is null without them; ``nested`` where folds are not nested.
     """
     best = training.best
     simplest = simplest_of(training)
     rows = [_row(each, best, training, simplest=each is simplest) for each in training.trained]
-    return {"metric": training.metric, "folds": max(1, len(best.folds)), "rows": rows}
+    nested = None if training.nested is None else training.nested.to_dict()
+    return {"metric": training.metric, "folds": max(1, len(best.folds)), "nested": nested, "rows": rows}
 
 
 def _row(each: Trained, best: Trained, training: Training, *, simplest: bool) -> dict[str, Any]:

@@ -60,6 +60,11 @@ class TrainOptions(Options):
         description="Share of the rows of the first of two classes that is learnt from, each counting for those left out: "
         "for a rare second class.",
     )
+    refit: Literal["validation", "all"] | None = Field(
+        default=None,
+        description="Fit the best one once more, as long as was best: to the `validation` rows too, as is always done after folds, or "
+        "to `all` rows, when it has been assessed; its figures stay those of before the rows of the test were learnt from",
+    )
     lanes: int = Field(
         default=1,
         ge=1,

@@ -7,6 +7,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from headrace.errors import WorkflowError
+from headrace.training.dask_models import DASK_MODELS, require_dask_model
 from headrace.training.exact_families import FAMILIES, require_exact
 from headrace.training.generalised_losses import MODELS, require_generalised
 
@@ -23,7 +24,7 @@ TREES = {"xgboost.XGBClassifier": "classification", "xgboost.XGBRegressor": "reg
 
 def is_direct(path: str) -> bool:
     """Whether the estimator at an import path is fitted outright, to all rows at once, and not on the stream."""
-    return path in FAMILIES or path in MODELS or path in TREES
+    return path in FAMILIES or path in MODELS or path in TREES or path in DASK_MODELS
 
 
 def is_exact(path: str) -> bool:
@@ -66,12 +67,18 @@ def require_direct(path: str, estimator: Any, *, task: str, where: str) -> None:
         require_exact(path, estimator, task=task, where=where)
     elif path in MODELS:
         require_generalised(path, estimator, task=task, where=where)
+    elif path in DASK_MODELS:
+        require_dask_model(path, estimator, task=task, where=where)
     elif path in TREES and TREES[path] != task:
         raise WorkflowError(f"{path} is for {TREES[path]}, not for {task}", where=f"{where}.estimator")
 
 
 STEPS = 100
 """Passes that a generalised linear model may take when its ``max_iter`` does not say: most take fewer than 12."""
+
+
+READS = 2
+"""Times at most that a solver of dask-ml goes over the chunks for each of its iterations."""
 
 
 SWEEPS = 8
@@ -101,6 +108,14 @@ def passes_of(models: Sequence[ModelOptions], epochs: int, folds: int = 1) -> li
             f"trees {fold} read {number}"
             for fold in range(folds if any(path in TREES for path in paths) else 0)
             for number in range(1, SWEEPS + 1)
+        ),
+        *(["scores"] if any(path in MODELS and MODELS[path].scatters for path in paths) else []),
+        *(
+            f"{model.name} {fold} read {number}"
+            for model in models
+            if model.estimator in DASK_MODELS
+            for fold in range(folds)
+            for number in range(1, READS * int(model.params.get("max_iter", STEPS)) + 3)
         ),
         *(f"epoch {number}" for number in range(1, streamed + 1)),
     ]

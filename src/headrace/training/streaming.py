@@ -24,6 +24,7 @@ from headrace.training.scoring import SELECTED_BY, goodness, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from distributed import Future
 
@@ -135,10 +136,11 @@ class Stream:
             epoch += 1
             chains = self._epoch(learners, epoch, form)
             results = self._scored(chains, self.held)
+            going = {key for key, one in results.items() if self._noted(self.board[key], one, epoch)}
             learners = [
                 one.learner
-                for _, one in sorted(results.items())
-                if self._noted(self.board[one.learner.key], one, epoch)
+                for key, one in sorted(results.items())
+                if key in going or (self._awaited(key, going) and not one.learner.failure)
             ]
             learners = self._end_of_epoch(learners, epoch)
             if epoch == 1:
@@ -166,6 +168,11 @@ class Stream:
 
     def _order(self, epoch: int) -> list[int]:
         return chunk_order(len(self.source.chunks), seed=self.maker.splitter.seed, epoch=epoch)
+
+    def _awaited(self, key: tuple[str, int], going: AbstractSet[tuple[str, int]]) -> bool:
+        """Tell whether folds within a fold still learn: what they choose is scored there at their best epoch."""
+        name, number = key
+        return any(fold.within == number and (name, i) in going for i, fold in enumerate(self.maker.folds))
 
     def _too_late(self, epoch: int) -> bool:
         spent = [record.seconds for record in self.reader.records]
@@ -218,10 +225,9 @@ class Stream:
         return {one.learner.key: one for report in gathered for one in report}
 
     def _answers(self, name: str) -> tuple[Answers, ...]:
-        folds = [self.board[name, fold] for fold in range(self.folds)]
         asked = [
             self.reader.client.submit(answer, each.estimator, each.view, *self.held, pure=False)
-            for each in folds
+            for each in self._together(name).folds or [self.board[name, 0]]
         ]
         answers: list[Answers] = self.reader.client.gather(asked)
         return tuple(answers)
@@ -379,4 +385,10 @@ class Stream:
         return now
 
     def _together(self, name: str) -> Trained:
-        return together(tuple(self.board[name, fold] for fold in range(self.folds)))
+        within = [fold.within for fold in self.maker.folds] or [None]
+        every = [self.board[name, fold] for fold in range(self.folds)]
+        whole = together(tuple(each for each, outer in zip(every, within, strict=True) if outer is None))
+        whole.inner = tuple(each for each, outer in zip(every, within, strict=True) if outer is not None)
+        for each in whole.inner:
+            each.estimator = None  # its scores are all that is asked for later
+        return whole

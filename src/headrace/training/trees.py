@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from headrace.engine.source import Source
     from headrace.preparation.layout import Layout
     from headrace.training.blocks import BlockMaker, Target
+    from headrace.training.board import Trained
     from headrace.training.candidates import Candidate
 
 BINNED_MEMORY = 512 << 20
@@ -75,6 +76,10 @@ def fit_trees(
         When the labels are not 0, 1, ..., which is what `XGBClassifier` takes.
     """
     target, folds = maker.target, max(1, len(maker.folds))
+    inside = {
+        number: [place for place, each in enumerate(maker.folds) if each.within == number]
+        for number in {each.within for each in maker.folds if each.within is not None}
+    }
     if target.classes and list(target.classes) != list(range(len(target.classes))):
         raise RunError(
             f"labels are {', '.join(map(str, target.classes[:5]))}, and XGBClassifier takes 0, 1, ...",
@@ -88,11 +93,15 @@ def fit_trees(
         said = estimators[candidate.name]
         groups.setdefault((variant, said.max_bin or 256, bool(said.enable_categorical)), []).append(candidate)
     for (variant, max_bin, coded), members in groups.items():
-        for fold in range(folds):
+        for fold in (*(each for each in range(folds) if each not in inside), *inside):
             view = variant * folds + fold
             layout = maker.recipes[variant if maker.shared else view].compiled.layout
             external = rows * layout.width > BINNED_MEMORY * lanes
             trees = tuple(rounds[each.name] for each in members) if rounds else None
+            if fold in inside:  # whose rows judge what is chosen within it, and so do not say when to stop
+                trees = tuple(
+                    grown_rounds([found[each.name, place] for place in inside[fold]]) for each in members
+                )
             growth = _growth([estimators[each.name] for each in members], view, target, external, trees)
             growth = replace(
                 growth,
@@ -108,6 +117,13 @@ def fit_trees(
                     fitted.set_params(feature_types=list(growth.types))
                 found[candidate.name, fold] = Fitted(fitted, seconds)
     return {each.name: tuple(found[each.name, fold] for fold in range(folds)) for each, _ in candidates}
+
+
+def grown_rounds(folds: Sequence[Fitted | Trained]) -> int:
+    """Return the rounded mean of the trees that a candidate has in several folds."""
+    grown: list[Any] = [fold.estimator for fold in folds]
+    trees: int = sum(one.get_booster().num_boosted_rounds() for one in grown)
+    return round(trees / len(grown))
 
 
 def _types(layout: Layout) -> tuple[str, ...] | None:

@@ -23,6 +23,11 @@ class _Folded(Options):
         description="Learn the preparation once from all rows that are not for the test: faster, and the rows that "
         "judge have then had a say in it",
     )
+    nested: bool = Field(
+        default=False,
+        description="Also choose within each fold, by the other folds of the rows that it learns from: the score of the choice "
+        "itself, for as many times the work as there are folds",
+    )
 
 
 class Holdout(Options):

@@ -36,7 +36,7 @@ from sklearn.pipeline import Pipeline
 from xgboost import XGBClassifier, XGBRegressor
 
 from headrace.errors import InputError, PackageError
-from headrace.packaging.exports import gate
+from headrace.packaging.exports import onnx_file
 from headrace.packaging.exports.files import export_file, exports_of, verify_package
 from headrace.packaging.exports.gate import export_onnx
 from headrace.packaging.exports.onnx_file import OnnxModel, write_onnx
@@ -131,7 +131,7 @@ def test_an_export_that_is_asked_about_a_few_rows_at_a_time_is_judged_alike(monk
     pipeline, shape, profile = fitted(SGDClassifier(loss="log_loss", random_state=0))
     sample = table(300, seed=5)
     at_once = export_onnx(pipeline, shape, profile, sample)
-    monkeypatch.setattr(gate, "ASKED_CELLS", 7 * len(shape.inputs))
+    monkeypatch.setattr(onnx_file, "CELLS", 7 * len(shape.inputs))
     assert export_onnx(pipeline, shape, profile, sample) == at_once
 
 
@@ -336,8 +336,8 @@ def test_a_pickle_is_written_only_when_allowed(tmp_path: Path):
     loaded = pickle.loads(LocalPath(path).read_bytes())
     frame = to_frame(to_table(table(50), shape.inputs))
     np.testing.assert_array_equal(loaded.predict(frame), pipeline.predict(frame))
-    with pytest.raises(InputError, match="use one of onnx, skops, pickle"):
-        export_file(package, str(tmp_path), "pmml")
+    with pytest.raises(InputError, match="use one of onnx, pmml, skops, pickle"):
+        export_file(package, str(tmp_path), "joblib")
 
 
 def write(place: Path, pipeline: Pipeline, shape: Signature, profile: Profile, content: bytes | None) -> None:

@@ -65,13 +65,13 @@ def add_estimator(graph: Graph, estimator: Any, value: Value, precision: Precisi
         value = Value(_cast(graph, value.name, "float32"), value.sort, value.width)
     if type(estimator).__name__ in {"XGBClassifier", "XGBRegressor"}:
         return _boosted(graph, estimator, value, precision)
-    link = _link(estimator)
+    link = link_of(estimator)
     if link is not None:
         return _linear(graph, estimator, value, precision, link)
     return _foreign(graph, estimator, value, precision)
 
 
-def _link(estimator: Any) -> str | None:
+def link_of(estimator: Any) -> str | None:
     """How a linear estimator turns its decision into what it says; None for one that is not known here."""
     name = type(estimator).__name__
     if name == "SGDClassifier" and estimator.loss == "log_loss":
