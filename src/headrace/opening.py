@@ -66,6 +66,8 @@ class Opened:
     """What is kept of a column of several slabs."""
     looked_back: Source | None = None
     """What is read to know what came before each chunk; None when nothing is made from the rows before."""
+    loops: bool = True
+    """Whether there is memory for compiled loops."""
 
     def treatments_of(self, features: Collection[str]) -> tuple[Treatment, ...]:
         """Say what is done with the columns of which some features come."""
@@ -78,7 +80,7 @@ class Opened:
     @property
     def native(self) -> bool:
         """Whether rows are prepared by compiled loops."""
-        return worthwhile(self.trained.rows, self.dataset.memory)
+        return self.loops and worthwhile(self.trained.rows, self.dataset.memory)
 
     @property
     def stored(self) -> Detail:

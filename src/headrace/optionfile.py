@@ -42,6 +42,13 @@ for _tag, _pattern, _first in (
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), list(_first))
 
 
+class _Dumper(yaml.SafeDumper):
+    """Strings in quotes where `_Loader` would read something else."""
+
+
+_Dumper.yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers
+
+
 def read_options(path: str, model: type[M]) -> M:
     """Read the YAML file at `path` (a local path or any fsspec URL) into `model`.
 
@@ -80,6 +87,11 @@ def parse_options(
 def parse_document(text: str, name: str) -> Any:
     """Parse YAML `text` as options are, into whatever it holds."""
     return _parse(text, name)[0]
+
+
+def write_document(document: Any) -> str:
+    """Write as YAML what `parse_document` reads as the same."""
+    return str(yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True))
 
 
 def read_text(path: str) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from headrace.errors import RunError
+from headrace.training.deadline import Deadline
 from headrace.training.direct import Direct, Outcome, Refit
 from headrace.training.exact_refit import carried, refit_map
 from headrace.training.routes import TREES, is_direct, is_exact
@@ -31,6 +33,7 @@ def fit_in_folds(
     maker: BlockMaker,
     reader: Reader,
     name: str = "",
+    limit: float = math.inf,
 ) -> dict[str, tuple[Fitted, ...]]:
     """Fit the candidates among these that are fitted outright.
 
@@ -48,11 +51,13 @@ def fit_in_folds(
         Runs the passes and counts them.
     name : str
         Begins the names of the passes.
+    limit : float
+        Seconds of all passes of the run after which none is begun.
 
     Returns
     -------
     dict of str to tuple of Fitted
-        By name, one a fold.
+        By name, one a fold; none a fold where there was no time.
     """
     mine = [(candidate, which[candidate.name]) for candidate in candidates if is_direct(candidate.estimator)]
     if not mine:
@@ -65,9 +70,12 @@ def fit_in_folds(
     }
     outcome = outcome_of(selector.whole, maker)
     lanes = selector.workflow.train.lanes
-    found = Direct(reader, selector.opened.trained, maker, outcome, refits, name, lanes=lanes).fit(mine)
+    found = Direct(
+        reader, selector.opened.trained, maker, outcome, refits, name,
+        lanes=lanes, late=Deadline(reader, limit).reached,
+    ).fit(mine)  # fmt: skip
     if not maker.folds:
-        note_certainty(selector, found)
+        note_certainty(selector, {each: fitted for each, fitted in found.items() if fitted})
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING
 
@@ -29,7 +30,7 @@ from headrace.training.routes import passes_of
 from headrace.training.search import most_preparations, rounds_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from headrace.data.dataset import Dataset
     from headrace.engine.plan import Plan
@@ -41,6 +42,23 @@ if TYPE_CHECKING:
 LED_COPIES = 4
 """Summaries of all columns that the process which leads a run holds: those of the parts, what is merged from them, and nearly twice
 as much of documents, of the model and of freed memory: 3.1 in all of 2,000 columns, 3.5 of 10,000."""
+
+
+def plan_within(opened: Opened, plan: Callable[[Opened], Plan]) -> tuple[Opened, Plan]:
+    """Plan a run; where compiled loops alone are too much for the memory, it goes without them, to the same model.
+
+    Parameters
+    ----------
+    opened : Opened
+        What the workflow names.
+    plan : callable
+        `plan_run` with all else.
+    """
+    planned = plan(opened)
+    if opened.native and planned.memory_projected > planned.memory_budget:
+        opened = replace(opened, loops=False)
+        planned = plan(opened)
+    return opened, planned
 
 
 def plan_run(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from html import escape
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,7 @@ from headrace.evaluation.testing import assess
 from headrace.evaluation.understanding import understand
 from headrace.finishing import finish, refit
 from headrace.opening import Opened, open_data, read_target
-from headrace.planning import plan_run
+from headrace.planning import plan_run, plan_within
 from headrace.preparing import learn_products
 from headrace.profiling.folds import training_profile
 from headrace.profiling.profile import compact
@@ -118,7 +119,7 @@ class Workflow:
         from headrace.cluster.config import default_cluster
 
         opened = open_data(self.options, (cluster or default_cluster()).memory_bytes)
-        plan = _plan(self.options, opened, cluster or default_cluster(opened.dataset.bytes))
+        _, plan = _plan(self.options, opened, cluster or default_cluster(opened.dataset.bytes))
         if calibrate:
             from headrace.calibrating import calibrate as measure_rates
 
@@ -153,7 +154,7 @@ class Workflow:
         check_candidates(self.options)
         opened = open_data(self.options, (cluster or default_cluster()).memory_bytes)
         cluster = cluster or default_cluster(opened.dataset.bytes)
-        plan = _plan(self.options, opened, cluster)
+        opened, plan = _plan(self.options, opened, cluster)
         plan.require_fit()
         directory = RunDirectory(run_dir or new_directory(self.options.problem.name), subscribers)
         directory.require_empty()
@@ -225,7 +226,8 @@ class Workflow:
                 )
             cluster = cluster or default_cluster(opened.dataset.bytes)
             directory.extend(more_candidates)
-            plan = _plan(workflow.options, opened, cluster, directory.record.get("more_candidates", ()))
+            more = directory.record.get("more_candidates", ())
+            opened, plan = _plan(workflow.options, opened, cluster, more)
             plan.require_fit()
             directory.record["data_passes"]["planned"] = len(plan.passes)
             directory.reopen()
@@ -359,10 +361,7 @@ def _ended(directory: RunDirectory) -> RunResult:
 
 
 def kept_blocks(workflow: WorkflowFile, cluster: Workers) -> ArrayCache | None:
-    """Say where prepared blocks are kept: nowhere when they would be used once, or depend on more than their chunk.
-
-    That is a user's code, or the rows before.
-    """
+    """Say where prepared blocks are kept: nowhere when used once, or when a user's code or the rows before have a say."""
     depends = workflow.features is not None or workflow.data.history
     if workflow.train.epochs == 1 or depends or cluster.disk == 0:
         return None
@@ -383,15 +382,18 @@ def _require_search(workflow: WorkflowFile, place: str) -> None:
         )
 
 
-def _plan(workflow: WorkflowFile, opened: Opened, cluster: Workers, more: Sequence[int] = ()) -> Plan:
+def _plan(
+    workflow: WorkflowFile, opened: Opened, cluster: Workers, more: Sequence[int] = ()
+) -> tuple[Opened, Plan]:
     kept = kept_blocks(workflow, cluster)
-    return plan_run(
+    planned = partial(
+        plan_run,
         workflow,
-        opened,
-        more,
+        more=more,
         cache=0 if kept is None else kept.limit,
         workers=cluster.process_count,
         threads=cluster.worker_count * cluster.threads // cluster.process_count,
         memory_budget=cluster.process_memory,
         in_process=cluster.in_process,
     )
+    return plan_within(opened, planned)

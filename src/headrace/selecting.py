@@ -18,7 +18,7 @@ from headrace.profiling.folds import fold_profiles, training_profile, validation
 from headrace.stages import deciding, note
 from headrace.training.baseline import LINEAR, baseline, one_column, telling_column
 from headrace.training.blocks import BlockMaker, Recipe
-from headrace.training.board import Fitted, rank
+from headrace.training.board import Fitted, Trained, rank
 from headrace.training.candidates import (
     BASELINE,
     ONE_COLUMN,
@@ -27,6 +27,7 @@ from headrace.training.candidates import (
     build,
     candidates_of,
 )
+from headrace.training.deadline import NO_TIME
 from headrace.training.ensembles import add_ensemble, heard
 from headrace.training.lanes import require_averaging
 from headrace.training.nested import nested_score
@@ -284,11 +285,12 @@ def _round(
     workflow, source = selector.workflow, selector.opened.trained
     variants, which = variants_of(candidates, workflow.prepare)
     maker, name = selector.maker(variants), each.name if each else ""
-    fitted = fit_in_folds(selector, candidates, which, variants, maker, reader, name)
+    fitted = fit_in_folds(selector, candidates, which, variants, maker, reader, name, limit)
+    late = [Trained(each, failure=NO_TIME) for each in candidates if fitted.get(each.name) == ()]
     entrants = [
         Entrant(candidate, which[candidate.name], fitted.get(candidate.name, ()))
         for candidate in candidates
-        if candidate.name in fitted or not is_direct(candidate.estimator)
+        if fitted.get(candidate.name) or not is_direct(candidate.estimator)
     ]
     names = [candidate.name for candidate in candidates]
     rungs: tuple[Rung, ...] = ()
@@ -301,7 +303,7 @@ def _round(
     )  # fmt: skip
     first = each is None or each.number == 1
     training = stream.train([*entrants, *(selector.baselines(candidates, maker) if first else ())])
-    return replace(training, ratio=selector.ratio)
+    return replace(training, trained=rank((*training.trained, *late), training.metric), ratio=selector.ratio)
 
 
 def _tell(selector: Selector, run: RunDirectory) -> None:

@@ -101,7 +101,7 @@ def test_a_job_that_is_cancelled_ends_cleanly_and_goes_on_when_resumed(
 ):
     write_workflow(epochs=400)
     name, _ = submit(capsys)
-    job = jobs.find_job(name, "runs")
+    job = jobs.find_jobs(name, "runs")[0]
     while (beat := until(job, "running", "waiting")) is None or beat.stage != "train":
         time.sleep(0.2)
     assert headrace(["jobs", "cancel", name]) == 0
@@ -185,7 +185,7 @@ def test_a_directory_holds_one_job(tmp_path: Path):
     with pytest.raises(InputError, match="already holds files"):
         jobs.record(replace(job, url=str(tmp_path / "full")), "workflow", "cluster")
     with pytest.raises(InputError, match="there is no job"):
-        jobs.find_job("toy-2", str(tmp_path))
+        jobs.find_jobs("toy-2", str(tmp_path))
 
 
 def test_the_heartbeat_says_what_the_events_say(tmp_path: Path):

@@ -171,7 +171,7 @@ def test_commits_that_take_their_time_never_leave_a_pass_waiting_for_nothing(
         commits,
         PassRecord("profile"),
         threads=lambda: threads,
-        send=lambda index: Ended((f"{index} ", reading)),  # type: ignore[arg-type, return-value]  # it stands in for a future
+        send=lambda index: (Ended(f"{index} "), Ended(reading)),  # type: ignore[arg-type, return-value]  # they stand in for futures
         count=lambda _: None,
         seconds=lambda: 0.0,
     )

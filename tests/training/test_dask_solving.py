@@ -22,9 +22,10 @@ from headrace.errors import MissingExtraError, RunError, WorkflowError
 from headrace.outright import fit_in_folds
 from headrace.packaging.model import load
 from headrace.runs import Workflow
+from headrace.training.blocks import Target
 from headrace.training.candidates import Candidate, build
 from headrace.training.dask_models import require_dask_model
-from headrace.training.dask_solving import DenseRows, require_room
+from headrace.training.dask_solving import DaskProblem, DenseRows, require_room, solve_by_dask
 from headrace.training.options import ModelOptions
 from headrace.training.routes import passes_of
 from headrace.training.sweeps import Rows
@@ -221,3 +222,16 @@ def test_dense_chunks_beyond_the_budget_of_a_worker_are_refused() -> None:
     require_room(client, source, 16)
     with pytest.raises(RunError, match="take 1 MiB of a worker, and its budget is 1 MiB"):
         require_room(client, source, 17)
+
+
+def test_without_time_the_first_candidate_alone_is_fitted(monkeypatch):
+    monkeypatch.setattr("headrace.training.dask_solving._solved", lambda *_: "fitted")
+    monkeypatch.setattr("headrace.training.dask_solving.require_room", lambda *_: None)
+    reader: Any = SimpleNamespace(client=None)
+    rows: Any = None
+    problems = [
+        DaskProblem(Candidate(name, f"{DASK}.LinearRegression"), 0, rows, Fold("all", 0, (0,), ()), D)
+        for name in "ab"
+    ]
+    found: Any = solve_by_dask(reader, rows, problems, Target("y"), seed=0, name="", late=lambda: True)
+    assert found == {"a": ("fitted",), "b": ()}

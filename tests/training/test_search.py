@@ -15,6 +15,7 @@ import yaml
 from headrace.cluster.config import ClusterFile
 from headrace.errors import InputError, WorkflowError
 from headrace.runs import RunResult, Workflow
+from headrace.training.deadline import NO_TIME
 from headrace.training.options import ModelOptions
 from headrace.training.rungs import Rung, halving_rungs, hyperband_brackets, losers, positions
 from headrace.training.search import Round, ask, grid_size, rounds_of, rungs_of
@@ -176,6 +177,40 @@ def test_the_time_limit_ends_a_search_with_the_best_so_far() -> None:
     )
     assert result.run["data_passes"]["done"] == 3
     assert result.run["best"]["epoch"] == 1
+
+
+def test_the_time_limit_holds_between_fits_that_are_outright() -> None:
+    models = [
+        {"name": "bayes", "estimator": "sklearn.naive_bayes.GaussianNB"},
+        {
+            "name": "logistic",
+            "estimator": "sklearn.linear_model.LogisticRegression",
+            "space": {"C": [0.1, 1]},
+        },
+    ]
+    result = job({"kind": "grid", "max_minutes": 1e-6}, models=models).run(THREADS, "outright")
+    rows = {row["candidate"]: row for row in rows_of(result)}
+    assert rows["bayes"]["best"]
+    assert [rows[f"logistic {n}"]["failure"] for n in (1, 2)] == [NO_TIME, NO_TIME]
+
+
+def test_the_time_limit_holds_between_trees_of_other_bins() -> None:
+    pytest.importorskip("xgboost")
+    params = {"n_estimators": 2, "max_depth": 2}
+    models = [
+        {"name": "m", "estimator": "xgboost.XGBClassifier", "params": params, "space": {"max_bin": [16, 32]}}
+    ]
+    result = job({"kind": "grid", "max_minutes": 1e-6}, models=models).run(THREADS, "trees")
+    failures = {row["candidate"]: row["failure"] for row in rows_of(result) if not row["is_baseline"]}
+    assert failures == {"m 1": "", "m 2": NO_TIME}
+
+
+def test_the_time_limit_ends_steps_where_they_are() -> None:
+    models = [{"name": "m", "estimator": "sklearn.linear_model.LogisticRegression", "space": {"C": [0.1, 1]}}]
+    result = job({"kind": "grid", "max_minutes": 1e-6}, models=models).run(THREADS, "steps")
+    named = [each["name"] for each in result.run["passes"]]
+    assert [name for name in named if name.startswith("step")] == ["step 1", "step 2"]
+    assert not any(row["failure"] for row in rows_of(result))
 
 
 def test_a_run_without_a_search_cannot_be_extended() -> None:

@@ -51,7 +51,7 @@ def run(place: Path, y: Any, **params: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("external", [False, True])
 def test_trees_from_chunks_stop_early_and_are_packaged(in_tmp, monkeypatch, external):
     if external:
-        monkeypatch.setattr("headrace.training.trees.BINNED_MEMORY", 1)
+        monkeypatch.setattr("headrace.training.trees.BINNED_SHARE", 1 << 40)
     record = run(in_tmp, Y, n_estimators=300, max_depth=4, learning_rate=0.3, early_stopping_rounds=5)
     assert record["data_passes"]["done"] <= record["data_passes"]["planned"]
     assert record["best"]["metrics"]["roc_auc"]["value"] > 0.8

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import math
+import os
+import sys
 import time
-from dataclasses import asdict
+from collections import Counter
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from headrace.cli.output import JsonFlag, duration, print_json, say, size
-from headrace.errors import HeadraceError, InputError
+from headrace.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from headrace.cluster.jobs import Heartbeat, Job
     from headrace.engine.events import Subscriber
 
-JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="Its id, or its run directory.")]
+    Found = tuple[Job, str, Heartbeat | None]
+
+JobArgument = Annotated[
+    str, typer.Argument(metavar="JOB", help="Id of a job or of an array, or the run directory.")
+]
 RunsFlag = Annotated[str, typer.Option("--runs", metavar="DIR", help="Where runs are, when JOB is an id.")]
 POLL_SECONDS = 1.0
 
@@ -49,8 +58,19 @@ def add_to(app: typer.Typer) -> None:
 def submit(
     workflow: Annotated[str, typer.Argument(metavar="WORKFLOW", help="A workflow file (YAML).")],
     cluster: Annotated[str, typer.Option("--cluster", metavar="FILE", help="Cluster file.")],
+    each: Annotated[
+        str | None,
+        typer.Option(
+            "--each", metavar="FILE", help="A job for each entry of this YAML file of changed keys."
+        ),
+    ] = None,
     directory: Annotated[
-        str | None, typer.Option("--run", metavar="DIR", help="The run's directory; default: runs/ID.")
+        str | None,
+        typer.Option(
+            "--run",
+            metavar="DIR",
+            help="The run's directory; default: runs/ID. With --each DIR_1, DIR_2, ...",
+        ),
     ] = None,
     again: Annotated[
         bool, typer.Option("--again", help="A new job, although the same was submitted before.")
@@ -63,56 +83,61 @@ def submit(
 
     Example: headrace submit examples/flights/workflow.yaml --cluster cluster/laptop.yaml
     """
-    from headrace.cluster import jobs, starting
+    from headrace.cluster import arrays, jobs, starting
     from headrace.cluster.config import cluster_of
     from headrace.cluster.layers import read_layers
-    from headrace.data.storage import exists, join
+    from headrace.data.storage import join
     from headrace.runs import Workflow
 
     asked = Workflow.load(workflow)
     layers = read_layers(cluster)
     place = cluster_of(layers, name=cluster)
-    text = layers.to_yaml()
-    name, digest = jobs.job_id(asked.options.problem.name, asked.text, text)
+    file = layers.to_yaml()
+    if each is None:
+        members = [arrays.Member("", {}, asked.text)]
+    else:
+        members = arrays.read_members(each, asked.text, name=workflow)
+    name, digest = jobs.job_id(asked.options.problem.name, *(one.workflow for one in members), file)
     if directory is not None and again:
         raise InputError("goes without --run", where="--again", mend="give --run another directory")
-    base = url = _absolute(directory or join("runs", name))
-    number = 1
-    while again and exists(join(url, jobs.FOLDER, "job.json")):
+    base, url, number = name, _absolute(directory or join("runs", name)), 1
+    while again and jobs.is_job(url + members[0].suffix):
         number += 1
-        url = f"{base}-{number}"
-    starting.require_place(place, url)
-    job = jobs.Job(
-        id=name if number == 1 else f"{name}-{number}",
+        name = f"{base}-{number}"
+        url = _absolute(join("runs", name))
+    first = jobs.Job(
+        id=name,
         url=url,
         digest=digest,
         kind=str(getattr(place, "kind", "")),
         submitted=datetime.now(UTC).isoformat(timespec="seconds"),
+        array="" if each is None else name,
     )
-    if not exists(join(url, jobs.FOLDER, "job.json")):
-        starting.require_reachable(place)
-    if jobs.record(job, asked.text, text):
-        try:
-            job = jobs.locate(job, starting.start(job, place))
-        except HeadraceError:
-            jobs.withdraw(job)
-            raise
-        news = job.place["what"]
-    else:
-        job = jobs.read_job(url)
-        news = f"submitted before, {jobs.status(job)[0]}; --again makes a new one"
+    wanted = [
+        replace(first, id=name + one.suffix, url=url + one.suffix, parameters=one.parameters)
+        for one in members
+    ]
+    begun = starting.submit(
+        [(job, one.workflow) for job, one in zip(wanted, members, strict=True)], file, place
+    )
+    found = [jobs.read_job(job.url) for job in wanted]
+    told = [{"id": job.id, "run": job.url, "place": job.place.get("what", "")} for job in found]
     if json:
-        print_json({"id": job.id, "run": job.url, "place": job.place.get("what", "")})
-    else:
-        say(job.id)
-        typer.echo(f"{news}; follow it: headrace jobs logs -f {job.url if directory else job.id}", err=True)
+        print_json(told[0] if each is None else {"id": name, "run": url, "jobs": told})
+        return
+    say(name)
+    states = _counted(jobs.status(job)[0] for job in found) if not begun else ""
+    news = begun[0].place["what"] if begun else f"submitted before, {states}; --again makes a new one"
+    follow = "list" if each is not None else f"logs -f {url if directory else name}"
+    count = "" if each is None else f"{len(found)} jobs, "
+    typer.echo(f"{count}{news}; follow it: headrace jobs {follow}", err=True)
 
 
 def list_(
     runs: Annotated[str, typer.Argument(metavar="DIR", help="Where runs are.")] = "runs",
     json: JsonFlag = False,
 ) -> None:
-    """List the jobs of a directory of runs.
+    """List the jobs of a directory of runs; those of an array stand below it with their parameters.
 
     Example: headrace jobs list
     """
@@ -121,24 +146,30 @@ def list_(
     found = [(job, *jobs.status(job, watch=False)) for job in jobs.list_jobs(runs)]
     if json:
         print_json([_document(*each) for each in found])
-        return
-    for job, state, heartbeat in found:
-        say(f"{job.id:<32} {state:<10} {job.submitted:<26} {job.kind:<10} {_progress(heartbeat)}".rstrip())
+    else:
+        _print_table(found)
 
 
 def status(job: JobArgument, runs: RunsFlag = "runs", json: JsonFlag = False) -> None:
-    """Say how far a job is: stage, rows, rate, time left, memory of its workers.
+    """Say how far a job is: stage, rows, rate, time left, memory of its workers; an array is listed.
 
     Example: headrace jobs status flights-1a2b3c4d5e
     """
     from headrace.cluster import jobs
 
-    found = jobs.find_job(job, runs)
-    state, heartbeat = jobs.status(found)
+    every = [(each, *jobs.status(each)) for each in jobs.find_jobs(job, runs)]
+    found, state, heartbeat = every[0]
+    several = not found.url.endswith(job.rstrip("/"))  # it is the first of an array
     if json:
-        print_json(_document(found, state, heartbeat))
+        documents = [_document(*each) for each in every]
+        print_json(documents if several else documents[0])
+        return
+    if several:
+        _print_table(every)
         return
     say(f"job        {found.id}, submitted {found.submitted}")
+    if found.parameters:
+        say(f"varied     {_parameters(found)}")
     say(f"state      {state}")
     say(f"where      {found.kind}: {found.place.get('what', 'not started yet')}")
     if heartbeat is not None:
@@ -165,7 +196,11 @@ def logs(
     """
     from headrace.cluster import jobs
 
-    found = jobs.find_job(job, runs)
+    found, *others = jobs.find_jobs(job, runs)
+    if others:
+        raise InputError(
+            f"is an array of {1 + len(others)} jobs", where=job, mend=f"name one, such as {found.id}"
+        )
     patience = jobs.Patience(found)
     place = (0, 0)
     while True:
@@ -186,67 +221,73 @@ def wait(
         float | None, typer.Option("--timeout", metavar="SECONDS", help="Wait no longer.", min=0)
     ] = None,
 ) -> None:
-    """Wait until a job has ended: exit 0 when it passed, else 1.
+    """Wait until a job, or each of an array, has ended: exit 0 when all passed, else 1.
 
     Example: headrace jobs wait flights-1a2b3c4d5e
     """
     from headrace.cluster import jobs
 
-    found = jobs.find_job(job, runs)
-    patience = jobs.Patience(found)
-    end = None if timeout is None else time.monotonic() + timeout
-    while True:
-        state, heartbeat = jobs.status(found)
-        if patience.is_over(state):
-            break
-        if end is not None and time.monotonic() >= end:
-            break
-        time.sleep(POLL_SECONDS)
-    error = heartbeat.error if heartbeat is not None else ""
-    say(f"{found.id} {state}: {error}" if error else f"{found.id} {state}")
-    if state in jobs.NEEDS_RESUME:
+    end = math.inf if timeout is None else time.monotonic() + timeout
+    states = []
+    for found in jobs.find_jobs(job, runs):
+        patience = jobs.Patience(found)
+        while True:
+            state, heartbeat = jobs.status(found)
+            if patience.is_over(state) or time.monotonic() >= end:
+                break
+            time.sleep(POLL_SECONDS)
+        error = heartbeat.error if heartbeat is not None else ""
+        say(f"{found.id} {state}: {error}" if error else f"{found.id} {state}")
+        states.append(state)
+    if not {*states}.isdisjoint(jobs.NEEDS_RESUME):
         say(f"its coordinator is gone, and nothing else is lost; go on: headrace jobs resume {job}")
-    if state != "passed":
+    if {*states} != {"passed"}:
         raise typer.Exit(1)
 
 
 def cancel(job: JobArgument, runs: RunsFlag = "runs") -> None:
-    """Ask a job to end; what it did is kept, and it can be resumed.
+    """Ask a job, or each of an array, to end; what it did is kept, and it can be resumed.
 
     Example: headrace jobs cancel flights-1a2b3c4d5e
     """
     from headrace.cluster import jobs
 
-    found = jobs.find_job(job, runs)
-    state, _ = jobs.status(found)
-    if state in {*jobs.ENDED, *jobs.NEEDS_RESUME}:
-        raise InputError(f"is not running, it is {state}", where=found.id)
-    jobs.request_cancel(found)
-    say(f"{found.id} cancelling")
+    every = [(found, jobs.status(found)[0]) for found in jobs.find_jobs(job, runs)]
+    running = [found for found, state in every if state not in {*jobs.ENDED, *jobs.NEEDS_RESUME}]
+    if not running:
+        raise InputError(f"is not running, it is {_counted(state for _, state in every)}", where=job)
+    # the last first, so that none begins because the one before it has ended
+    for found in reversed(running):
+        jobs.request_cancel(found)
+    for found in running:
+        say(f"{found.id} cancelling")
 
 
 def resume(job: JobArgument, runs: RunsFlag = "runs") -> None:
-    """Go on with a job that was cancelled, has failed, or whose coordinator is gone.
+    """Go on with a job that was cancelled, has failed, or whose coordinator is gone; of an array, with all of these.
 
     Example: headrace jobs resume flights-1a2b3c4d5e
     """
     from headrace.cluster import jobs, starting
     from headrace.cluster.config import load_cluster
 
-    found = jobs.find_job(job, runs)
-    state, _ = jobs.status(found)
-    if state not in {"failed", "cancelled", *jobs.NEEDS_RESUME}:
-        raise InputError(f"is {state}", where=found.id, mend="there is nothing to resume")
-    cluster = load_cluster(found.cluster)
+    every = [(found, jobs.status(found)[0]) for found in jobs.find_jobs(job, runs)]
+    ended = [found for found, state in every if state in {"failed", "cancelled", *jobs.NEEDS_RESUME}]
+    if not ended:
+        raise InputError(
+            f"is {_counted(state for _, state in every)}", where=job, mend="there is nothing to resume"
+        )
+    cluster = load_cluster(ended[0].cluster)
     starting.require_reachable(cluster)
-    jobs.forget_cancel(found)
-    jobs.forget_heartbeat(found)
-    found = jobs.locate(found, starting.start(found, cluster))
-    say(f"{found.id} resumed, {found.place['what']}")
+    for found in ended:
+        jobs.forget_cancel(found)
+        jobs.forget_heartbeat(found)
+    for found, place in starting.start(ended, cluster):
+        say(f"{found.id} resumed, {jobs.locate(found, place).place['what']}")
 
 
-def lead(url: str) -> None:
-    """Lead the job of a run directory in this process; what `submit` starts where the cluster is."""
+def lead(urls: list[str]) -> None:
+    """Lead the jobs of run directories in this process, one after the other; what `submit` starts where the cluster is."""
     from headrace.cli.progress import PlainLines
     from headrace.cluster.config import load_cluster
     from headrace.cluster.coordinator import begun
@@ -254,6 +295,7 @@ def lead(url: str) -> None:
     from headrace.cluster.jobs import read_job
     from headrace.runs import Workflow
 
+    url, *later = urls
     job = read_job(url)
 
     def work(subscribers: Sequence[Subscriber]) -> bool:
@@ -266,6 +308,9 @@ def lead(url: str) -> None:
     # A pod or job that ends with 0 is not started again: one that waits for a resume must be.
     if lead_it(job, work, PlainLines) == "stopped":
         raise typer.Exit(1)
+    if later:
+        # The same process to those who watch it, with the memory of a new one.
+        os.execv(sys.executable, [sys.executable, "-m", "headrace", "jobs", "lead", *later])  # noqa: S606 - this very program
 
 
 def _absolute(url: str) -> str:
@@ -280,8 +325,38 @@ def _document(job: Job, state: str, heartbeat: Heartbeat | None) -> dict[str, An
         "submitted": job.submitted,
         "place": job.place.get("what", ""),
         "run": job.url,
+        "array": job.array,
+        "parameters": job.parameters,
         "heartbeat": None if heartbeat is None else asdict(heartbeat),
     }
+
+
+def _print_table(found: Sequence[Found]) -> None:
+    groups: dict[str, list[Found]] = {}
+    for each in found:
+        groups.setdefault(each[0].array or each[0].id, []).append(each)
+    for name, group in groups.items():
+        array = group[0][0].array
+        if array:
+            say(f"{name:<32} {len(group)} jobs: {_counted(state for _, state, _ in group)}")
+        for job, state, heartbeat in group:
+            shown = f"  {job.id}" if array else job.id
+            line = f"{shown:<32} {state:<10} {job.submitted:<26} {job.kind:<10} "
+            say("  ".join(filter(None, (line, _parameters(job), _progress(heartbeat)))).rstrip())
+
+
+def _counted(states: Iterable[str]) -> str:
+    """Say one state by its name, several with how often each occurs."""
+    counts = Counter(states)
+    if counts.total() == 1:
+        return next(iter(counts))
+    return ", ".join(f"{count} {state}" for state, count in counts.items())
+
+
+def _parameters(job: Job) -> str:
+    return ", ".join(
+        f"{key}={value if isinstance(value, str) else dumps(value)}" for key, value in job.parameters.items()
+    )
 
 
 def _progress(heartbeat: Heartbeat | None) -> str:

@@ -55,6 +55,10 @@ class Job:
     """When, in UTC."""
     place: dict[str, Any] = field(default_factory=dict)
     """Where the coordinator was started: process, host, number in a queue."""
+    array: str = ""
+    """Id of the array that it is one of."""
+    parameters: dict[str, Any] = field(default_factory=dict)
+    """Keys of the workflow that the array varies, with the values of this job."""
 
     @property
     def workflow(self) -> str:
@@ -96,17 +100,24 @@ class Heartbeat:
     """Why it failed."""
 
 
-def job_id(name: str, workflow: str, cluster: str) -> tuple[str, str]:
-    """Name a job by what it is asked to do.
+def job_id(name: str, *asked: str) -> tuple[str, str]:
+    """Name a job or an array by what it is asked to do.
+
+    Parameters
+    ----------
+    name : str
+        Of the problem.
+    *asked : str
+        Workflow and cluster file; of an array the workflow of each job, and the cluster file.
 
     Returns
     -------
     id : str
         ``NAME-`` and ten letters of the digest.
     digest : str
-        SHA-256 of workflow and cluster file.
+        SHA-256 of what is asked.
     """
-    digest = hashlib.sha256(json.dumps([workflow, cluster]).encode()).hexdigest()
+    digest = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
     return f"{name}-{digest[:10]}", digest
 
 
@@ -124,7 +135,7 @@ def record(job: Job, workflow: str, cluster: str) -> bool:
         When the directory holds another job, or a run that is none.
     """
     place = join(job.url, FOLDER, "job.json")
-    if not exists(place):
+    if not is_job(job.url):
         RunDirectory(job.url).require_empty()
         write_bytes(job.workflow, workflow.encode())
         write_bytes(job.cluster, cluster.encode())
@@ -168,21 +179,36 @@ def withdraw(job: Job) -> None:
 
 
 def list_jobs(runs: str) -> list[Job]:
-    """Read the jobs of a directory of runs, the oldest first."""
+    """Read the jobs of a directory of runs, the oldest first; those of an array stand together, as it numbers them."""
     urls = [join(runs, name) for name in list_names(runs)]
-    jobs = [read_job(url) for url in urls if exists(join(url, FOLDER, "job.json"))]
-    return sorted(jobs, key=lambda job: (job.submitted, job.id))
+    jobs = [read_job(url) for url in urls if is_job(url)]
+    return sorted(jobs, key=lambda job: (job.submitted, job.array or job.id, len(job.id), job.id))
 
 
-def find_job(name: str, runs: str) -> Job:
-    """Read a job by its id, or by its run directory.
+def is_job(url: str) -> bool:
+    """Whether a job was submitted to a run directory."""
+    return exists(join(url, FOLDER, "job.json"))
+
+
+def find_jobs(name: str, runs: str) -> list[Job]:
+    """Read a job, or all jobs of an array, by its id or run directory.
 
     Raises
     ------
     InputError
         When there is none.
     """
-    return read_job(name if "/" in name else join(runs, name))
+    url = name.rstrip("/") if "/" in name else join(runs, name)
+    if not is_job(url):
+        folder, _, base = url.rpartition("/")
+        numbers = sorted(
+            int(number)
+            for each in list_names(folder)
+            if (number := each.removeprefix(f"{base}_")) != each and number.isdecimal()
+        )
+        if found := [read_job(place) for each in numbers if is_job(place := f"{url}_{each}")]:
+            return found
+    return [read_job(url)]
 
 
 def read_heartbeat(url: str) -> Heartbeat | None:

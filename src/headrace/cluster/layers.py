@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-import yaml
-
 from headrace.errors import WorkflowError
-from headrace.optionfile import parse_document, read_text
+from headrace.optionfile import parse_document, read_text, write_document
 
 MOST_LAYERS = 10
 _VARIABLE = re.compile(r"\$\{([A-Za-z_]\w*)(?::-([^}]*))?\}")
@@ -49,7 +47,7 @@ class Layers:
 
     def to_yaml(self) -> str:
         """Write all of it as one file that extends nothing, with the names of variables and not their values."""
-        return yaml.safe_dump(self.document, sort_keys=False, allow_unicode=True)
+        return write_document(self.document)
 
 
 def read_layers(path: str) -> Layers:

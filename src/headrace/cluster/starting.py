@@ -16,13 +16,15 @@ from typing import TYPE_CHECKING, Any
 from headrace.cluster.address import AddressCluster
 from headrace.cluster.detached import start_detached
 from headrace.cluster.jobqueue import SlurmCluster, clock
-from headrace.cluster.jobs import FOLDER
+from headrace.cluster.jobs import FOLDER, is_job, locate, record, withdraw
 from headrace.cluster.kubernetes import KubernetesCluster, coordinator_object
 from headrace.cluster.ssh import SshCluster, require_asyncssh, run_there
 from headrace.data.storage import join, write_bytes
-from headrace.errors import InputError, MissingExtraError, RunError
+from headrace.errors import HeadraceError, InputError, MissingExtraError, RunError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from headrace.cluster.jobs import Job
     from headrace.cluster.workers import Workers
 
@@ -56,44 +58,89 @@ def require_place(cluster: Workers, url: str) -> None:
         )
 
 
-def start(job: Job, cluster: Workers) -> dict[str, Any]:
-    """Start the coordinator of a job.
+def submit(wanted: Sequence[tuple[Job, str]], file: str, cluster: Workers) -> list[Job]:
+    """Record jobs in their run directories and start their coordinators, but for those that were submitted before.
+
+    Parameters
+    ----------
+    wanted : sequence of (Job, str)
+        Each with its workflow.
+    file : str
+        The cluster file, which all have in common.
+    cluster : Workers
+        The same, read.
 
     Returns
     -------
-    dict
-        Where it is, for people and for `headrace.cluster.jobs.status`.
+    list of Job
+        Those that are new. When one cannot be started, those that were not are withdrawn and its error is raised.
+
+    Raises
+    ------
+    InputError
+        When the coordinator could not see a run directory, or one holds something else.
+    RunError
+        When a coordinator cannot be started.
+    """
+    for job, _ in wanted:
+        require_place(cluster, job.url)
+    if not all(is_job(job.url) for job, _ in wanted):
+        require_reachable(cluster)
+    begun, left = [], []
+    try:
+        for job, workflow in wanted:
+            if record(job, workflow, file):
+                left.append(job)
+        for job, place in start(tuple(left), cluster):
+            begun.append(locate(job, place))
+            left.remove(job)
+    except HeadraceError:
+        for job in left:
+            withdraw(job)
+        raise
+    return begun
+
+
+def start(jobs: Sequence[Job], cluster: Workers) -> Iterator[tuple[Job, dict[str, Any]]]:
+    """Start the coordinators of jobs: Slurm and Kubernetes queue each; elsewhere one process leads one after the other.
+
+    Yields
+    ------
+    job : Job
+    place : dict
+        Where its coordinator is, for people and for `headrace.cluster.jobs.status`.
 
     Raises
     ------
     RunError
-        When it cannot be started.
+        When one cannot be started; those that were given before are.
     """
-    if isinstance(cluster, SshCluster):
-        return _over_ssh(job, cluster)
     if isinstance(cluster, SlurmCluster):
-        return _in_slurm(job, cluster)
-    if isinstance(cluster, KubernetesCluster):
-        return _in_kubernetes(job, cluster)
-    return _beside(job)
+        yield from ((job, _in_slurm(job, cluster)) for job in jobs)
+    elif isinstance(cluster, KubernetesCluster):
+        yield from ((job, _in_kubernetes(job, cluster)) for job in jobs)
+    elif jobs:
+        place = _over_ssh(jobs, cluster) if isinstance(cluster, SshCluster) else _beside(jobs)
+        yield from ((job, place) for job in jobs)
 
 
-def _command(job: Job, python: str) -> list[str]:
-    return [python, "-m", "headrace", "jobs", "lead", job.url]
+def _command(jobs: Sequence[Job], python: str) -> list[str]:
+    return [python, "-m", "headrace", "jobs", "lead", *(job.url for job in jobs)]
 
 
-def _beside(job: Job) -> dict[str, Any]:
+def _beside(jobs: Sequence[Job]) -> dict[str, Any]:
     """Start a process of this machine that outlives this one and its terminal."""
     # What Python says when it cannot even begin; the log of the run is written by the coordinator itself.
-    told = os.devnull if "://" in job.url else str(Path(job.url, FOLDER, "coordinator.txt"))
-    holder = start_detached(["jobs", "lead", job.url], told)
+    url = jobs[0].url
+    told = os.devnull if "://" in url else str(Path(url, FOLDER, "coordinator.txt"))
+    holder = start_detached(["jobs", "lead", *(job.url for job in jobs)], told)
     return {"what": f"process {holder.pid} of {os.uname().nodename}", "process": asdict(holder)}
 
 
-def _over_ssh(job: Job, cluster: SshCluster) -> dict[str, Any]:
+def _over_ssh(jobs: Sequence[Job], cluster: SshCluster) -> dict[str, Any]:
     """Start a process on the first host that outlives the connection."""
     require_asyncssh()
-    command = shlex.join(_command(job, cluster.python or sys.executable))
+    command = shlex.join(_command(jobs, cluster.python or sys.executable))
     line = f"cd {shlex.quote(str(Path.cwd()))} && {{ nohup setsid {command} </dev/null >/dev/null 2>&1 & echo $!; }}"
     (printed,) = run_there(cluster, cluster.hosts[0], [(line, "")])
     return {"what": f"process {printed.strip()} of {cluster.hosts[0]}"}
@@ -115,7 +162,7 @@ def _in_slurm(job: Job, cluster: SlurmCluster) -> dict[str, Any]:
         "#!/bin/sh",
         *(f"#SBATCH {directive}" for directive in cluster.directives),
         *cluster.prologue,
-        f"exec {shlex.join(_command(job, cluster.python or sys.executable))}",
+        f"exec {shlex.join(_command([job], cluster.python or sys.executable))}",
     ]
     call = ["sbatch", "--parsable", "--requeue", "--open-mode=append", "--signal=TERM@60"]
     call += [f"--{name}={value}" for name, value in given.items()]
@@ -141,7 +188,7 @@ def _in_kubernetes(job: Job, cluster: KubernetesCluster) -> dict[str, Any]:
     """Create a Job whose pod is started again until it ends well."""
     # a job that is resumed, or submitted to another run directory, is another object
     name = f"{re.sub('[^a-z0-9]+', '-', job.id.lower())[-50:].strip('-')}-{secrets.token_hex(3)}"
-    manifest = coordinator_object(cluster, name, _command(job, "python"))
+    manifest = coordinator_object(cluster, name, _command([job], "python"))
     write_bytes(join(job.url, FOLDER, "kubernetes.json"), json.dumps(manifest, indent=1).encode())
     try:
         import kr8s

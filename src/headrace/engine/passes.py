@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import uuid
 from collections import deque
@@ -54,12 +55,16 @@ class Reader:
         self.ledger = ledger
         self.records: list[PassRecord] = []
         self._started = 0.0
+        self._threads, self._asked = 1, -math.inf
         self._function: Callable[[pa.Table, Chunk], Any] | None = None
 
     @property
     def threads(self) -> int:
-        """Threads of all workers."""
-        return max(1, int(sum(self.client.nthreads().values())))
+        """Threads of all workers; the scheduler is asked once a second, for workers come and go."""
+        now = time.monotonic()
+        if now - self._asked >= 1.0:
+            self._threads, self._asked = max(1, int(sum(self.client.nthreads().values()))), now
+        return self._threads
 
     def reduce(
         self,
@@ -109,7 +114,7 @@ class Reader:
             if known is not None:
                 tree.restore(commits, known)
 
-            def send(index: int) -> Future[Any]:
+            def send(index: int) -> tuple[Future[Any], Future[Any]]:
                 return self._compute(source, index, update, f"{name}-{index}-{run}")
 
             def seconds() -> float:
@@ -203,7 +208,7 @@ class Reader:
                 kept = commits.kept(known)
                 if known.body["done"]:
                     return grid[0], kept
-            ahead: deque[tuple[int, Future[Any]]] = deque()
+            ahead: deque[tuple[int, Future[Any], Future[Any]]] = deque()
             in_flight: deque[Future[Any]] = deque()
             waiting = iter(order[start:])
             run = uuid.uuid4().hex[:8]
@@ -214,10 +219,9 @@ class Reader:
                     index = next(waiting, None)
                     if index is None:
                         break
-                    ahead.append((index, self._compute(source, index, prepare, f"{name}-{index}-{run}")))
+                    ahead.append((index, *self._compute(source, index, prepare, f"{name}-{index}-{run}")))
                 while ahead and saving is None:
-                    index, leaf = ahead.popleft()
-                    prepared = self.client.submit(itemgetter(0), leaf, pure=False)
+                    index, prepared, reading = ahead.popleft()
                     key = f"{name} learn {{}}-{index}-{run}"
                     lane = position % lanes.count
                     grid[lane] = [
@@ -226,7 +230,6 @@ class Reader:
                     ]
                     if keep is not None:
                         fresh.append(self.client.submit(keep, prepared, pure=False))
-                    reading = self.client.submit(itemgetter(1), leaf, pure=False)
                     in_flight.append(self.client.submit(_after, reading, *grid[lane], pure=False))
                     position += 1
                     pause = (pauses or {}).get(position)
@@ -295,14 +298,23 @@ class Reader:
 
     def _compute(
         self, source: Source, index: int, function: Callable[[pa.Table, Chunk], Any], key: str
-    ) -> Future[Any]:
+    ) -> tuple[Future[Any], Future[Any]]:
+        """Send a chunk to be read; give what is made of it and the `Reading` apart, so that either goes alone."""
         import dask
 
         self._function = function
+        made, reading = f"made of {key}", f"reading of {key}"
+        graph = {
+            key: (source.work(index, function),),
+            made: (itemgetter(0), key),
+            reading: (itemgetter(1), key),
+        }
         # Dask warns of data within a graph; what came before a chunk is wanted there, and goes with its task alone.
         with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1TB"}):
-            future: Future[Any] = self.client.submit(source.work(index, function), key=key, pure=False)
-        return future
+            futures: list[Future[Any]] = self.client.get(
+                graph, [made, reading], sync=False, fifo_timeout="100ms"
+            )
+        return futures[0], futures[1]
 
     def _count(self, record: PassRecord, reading: Reading) -> None:
         record.add(reading)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import replace
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from headrace.engine.commits import Arrivals
@@ -108,7 +107,7 @@ class Reduction:
     threads : callable
         Number of threads of all workers; asked anew, for workers come and go.
     send : callable
-        ``send(index) -> future`` of the state and the `Reading` of a chunk.
+        ``send(index) -> futures`` of the state and of the `Reading` of a chunk.
     count : callable
         Told of every `Reading`.
     seconds : callable
@@ -124,7 +123,7 @@ class Reduction:
         record: PassRecord,
         *,
         threads: Callable[[], int],
-        send: Callable[[int], Future[Any]],
+        send: Callable[[int], tuple[Future[Any], Future[Any]]],
         count: Callable[[Reading], None],
         seconds: Callable[[], float],
     ) -> None:
@@ -162,11 +161,10 @@ class Reduction:
             index = next(self._waiting, None)
             if index is None:
                 return
-            leaf = self._send(index)
-            reading = self._client.submit(itemgetter(1), leaf, pure=False)
+            state, reading = self._send(index)
             self._reading[reading.key] = index
             self._arrivals.add(reading)
-            self._unmerged.append(self._client.submit(itemgetter(0), leaf, pure=False))
+            self._unmerged.append(state)
 
     def _grow(self) -> None:
         while self._unmerged and self._saving is None:
@@ -190,8 +188,10 @@ class Reduction:
 
     def _end_commit(self) -> None:
         """Commit once the tree is written and every chunk in it counted."""
+        if self._saving is None or not self._saving.written:
+            return
         within = [index for index in self._counted if index < self._tree.chunks]
-        if self._saving is None or not self._saving.written or len(within) < self._tree.chunks - self._upto:
+        if len(within) < self._tree.chunks - self._upto:
             return
         pieces = self._saving.pieces
         # Those who go on start from what was committed, so that the loss of a worker costs no more.

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from headrace.errors import MissingExtraError, WorkflowError
+from headrace.training.clusterers import KMEANS
 from headrace.training.dask_models import DASK_MODELS
-from headrace.training.routes import is_direct, require_direct, spread_out
+from headrace.training.routes import STEPS, is_direct, require_direct, spread_out
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,6 +52,7 @@ GOOD_DEFAULTS: dict[str, dict[str, Any]] = {
     # Of the solvers of dask-ml the exact one that knows penalties; features come standardised.
     **{path: {"solver": "lbfgs", "solver_kwargs": {"normalize": False}} for path in DASK_MODELS},
     "sklearn.cluster.MiniBatchKMeans": {"n_clusters": 8, "batch_size": 4096, "n_init": 3},
+    KMEANS: {"max_iter": STEPS},  # each step is a pass
 }
 
 DEFAULT_CANDIDATES: dict[str, tuple[tuple[str, str, dict[str, Any]], ...]] = {

@@ -89,7 +89,14 @@ class DaskProblem:
 
 
 def solve_by_dask(
-    reader: Reader, source: Source, problems: Sequence[DaskProblem], target: Target, *, seed: int, name: str
+    reader: Reader,
+    source: Source,
+    problems: Sequence[DaskProblem],
+    target: Target,
+    *,
+    seed: int,
+    name: str,
+    late: Callable[[], bool],
 ) -> dict[str, tuple[Fitted, ...]]:
     """Fit linear models of dask-ml, one after the other.
 
@@ -109,11 +116,13 @@ def solve_by_dask(
         Of the run.
     name : str
         Begins the names of its passes and of its facts in the ledger.
+    late : callable
+        Tells before each candidate but the first whether there is no time for it.
 
     Returns
     -------
     dict of str to tuple of Fitted
-        Estimators of scikit-learn by name of the candidate, one a fold.
+        Estimators of scikit-learn by name of the candidate, one a fold; none where there was no time.
 
     Raises
     ------
@@ -132,8 +141,11 @@ def solve_by_dask(
     for problem in problems:
         require_room(reader.client, source, problem.width + 1)
         by_name.setdefault(problem.candidate.name, []).append(problem)
-    found = {}
+    found: dict[str, tuple[Fitted, ...]] = {}
     for each, folds in by_name.items():
+        if found and late():
+            found[each] = ()
+            continue
         try:
             found[each] = tuple(
                 _solved(reader, source, problem, target, seed, f"{name}{each} {problem.number}")

@@ -1,4 +1,4 @@
-"""Candidates that are fitted outright, for every fold at once: exact ones in one pass, generalised ones in a few, trees."""
+"""Candidates that are fitted outright, for every fold at once: exact ones in one pass, generalised ones in a few, trees, k-means."""
 
 from __future__ import annotations
 
@@ -14,18 +14,21 @@ from headrace.errors import RunError
 from headrace.training.board import Fitted
 from headrace.training.candidates import build
 from headrace.training.certainty import of_curvature, of_dispersion, of_least_squares, of_scores
+from headrace.training.clusterers import KMEANS
 from headrace.training.dask_models import DASK_MODELS
 from headrace.training.dask_solving import DaskProblem, solve_by_dask
+from headrace.training.deadline import never
 from headrace.training.exact import Measurement, fit_exact, measure_products
 from headrace.training.generalised import minimise, scatter_scores
 from headrace.training.generalised_losses import MODELS, Gamma, stages_of, told
 from headrace.training.generalised_sums import Problem
+from headrace.training.kmeans import Clustering, Way, find_centres, require_room, told_centres
 from headrace.training.routes import TREES, is_exact
 from headrace.training.sweeps import LEARNT, ViewRows
 from headrace.training.trees import fit_trees
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -93,6 +96,8 @@ class Direct:
         Trees that are grown, by name, where no row judges when to stop.
     lanes : int
         Tasks that grow trees together.
+    late : callable
+        Tells whether there is no time for another pass. Some candidates are fitted all the same.
     """
 
     reader: Reader
@@ -103,6 +108,7 @@ class Direct:
     name: str = ""
     rounds: Mapping[str, int] = field(default_factory=dict)
     lanes: int = 1
+    late: Callable[[], bool] = never
 
     def __post_init__(self) -> None:
         self.classes = np.asarray(self.maker.target.classes)
@@ -119,40 +125,53 @@ class Direct:
         Returns
         -------
         dict of str to tuple of Fitted
-            By name, one a fold; without candidates that could not be fitted, of which a note says why.
+            By name, one a fold; without candidates that could not be fitted, of which a note says why, and none a fold
+            where there was no time.
         """
         exact = [each for each in candidates if is_exact(each[0].estimator)]
         grown = [each for each in candidates if each[0].estimator in TREES]
         by_dask = [each for each in candidates if each[0].estimator in DASK_MODELS]
-        others = [each for each in candidates if each not in [*exact, *grown, *by_dask]]
+        clustered = [each for each in candidates if each[0].estimator == KMEANS]
+        others = [each for each in candidates if each not in [*exact, *grown, *by_dask, *clustered]]
         found: dict[str, tuple[Fitted, ...]] = {}
-        if exact:
-            products = self._products(sorted({variant for _, variant in exact}))
-            shared = self.reader.records[-1].seconds / (len(exact) * self.folds)
-            for candidate, variant in exact:
-                try:
-                    found[candidate.name] = tuple(
-                        self._exact(candidate, products[variant, fold], shared) for fold in range(self.folds)
-                    )
-                except (RunError, ValueError, np.linalg.LinAlgError) as error:
-                    said = " ".join(str(error).split())
-                    self.reader.emit(Note(f"{candidate.name} could not be fitted: {said}"))
-        if others:
-            found |= self._generalised(others)
-        if by_dask:
-            found |= self._by_dask(by_dask)
-        if grown:
-            found |= fit_trees(
-                self.reader,
-                self.source,
-                self.maker,
-                grown,
-                rows=self.outcome.rows,
-                name=self.name,
-                rounds=self.rounds,
-                lanes=self.lanes,
+        for members, fit in (
+            (exact, self._exactly),
+            (others, self._generalised),
+            (clustered, self._clustered),
+            (by_dask, self._by_dask),
+            (grown, self._grown),
+        ):
+            if members and found and self.late():
+                found |= {candidate.name: () for candidate, _ in members}
+            elif members:
+                found |= fit(members)
+        unfitted = [name for name, folds in found.items() if not folds]
+        if unfitted:
+            self.reader.emit(
+                Note(f"the time for the search ends before {', '.join(unfitted)} could be fitted")
             )
         return found
+
+    def _exactly(self, candidates: Sequence[tuple[Candidate, int]]) -> dict[str, tuple[Fitted, ...]]:
+        """Fit every candidate in every fold from the products of one pass."""
+        products = self._products(sorted({variant for _, variant in candidates}))
+        shared = self.reader.records[-1].seconds / (len(candidates) * self.folds)
+        found = {}
+        for candidate, variant in candidates:
+            try:
+                found[candidate.name] = tuple(
+                    self._exact(candidate, products[variant, fold], shared) for fold in range(self.folds)
+                )
+            except (RunError, ValueError, np.linalg.LinAlgError) as error:
+                said = " ".join(str(error).split())
+                self.reader.emit(Note(f"{candidate.name} could not be fitted: {said}"))
+        return found
+
+    def _grown(self, candidates: Sequence[tuple[Candidate, int]]) -> dict[str, tuple[Fitted, ...]]:
+        return fit_trees(
+            self.reader, self.source, self.maker, candidates,
+            rows=self.outcome.rows, name=self.name, rounds=self.rounds, lanes=self.lanes, late=self.late,
+        )  # fmt: skip
 
     def _exact(self, candidate: Candidate, products: CrossProducts, shared: float) -> Fitted:
         started = time.perf_counter()
@@ -203,11 +222,7 @@ class Direct:
     def _generalised(self, candidates: Sequence[tuple[Candidate, int]]) -> dict[str, tuple[Fitted, ...]]:
         """Minimise every candidate in every fold, side by side."""
         shared = self.maker.shared
-        numbers = sorted({
-            number
-            for _, variant in candidates
-            for number in ((variant,) if shared else range(variant * self.folds, (variant + 1) * self.folds))
-        })  # fmt: skip
+        numbers = self._recipes(candidates)
         ways = [(ViewRows(self.maker, each), self.maker.recipes[each].compiled.width) for each in numbers]
         problems = []
         for candidate, variant in candidates:
@@ -229,7 +244,7 @@ class Direct:
         before = len(self.reader.records)
         solutions = minimise(
             self.reader, self.source, ways, problems,
-            outputs=outputs, mean=self.outcome.mean, name=self.name,
+            outputs=outputs, mean=self.outcome.mean, name=self.name, late=self.late,
         )  # fmt: skip
         spent = _shares(
             [record.seconds for record in self.reader.records[before:]], [each.passes for each in solutions]
@@ -247,6 +262,51 @@ class Direct:
             found[candidate.name] = tuple(fitted)
         return found
 
+    def _recipes(self, candidates: Sequence[tuple[Candidate, int]]) -> list[int]:
+        """List the recipes by which the rows of candidates are prepared."""
+        per = 1 if self.maker.shared else self.folds
+        return sorted({variant * per + each for _, variant in candidates for each in range(per)})
+
+    def _clustered(self, candidates: Sequence[tuple[Candidate, int]]) -> dict[str, tuple[Fitted, ...]]:
+        """Find the centres of every candidate in every fold, side by side."""
+        shared, run_seed = self.maker.shared, self.maker.splitter.seed
+        numbers = self._recipes(candidates)
+        ways = [
+            Way(
+                ViewRows(self.maker, each, double=True, by_cell=shared),
+                ViewRows(self.maker, each),
+                self.maker.recipes[each].compiled.width,
+            )
+            for each in numbers
+        ]
+        clusterings = []
+        for candidate, variant in candidates:
+            model: Any = build(candidate, seed=run_seed)
+            seed = run_seed if model.random_state is None else int(model.random_state)
+            for fold in range(self.folds):
+                way = numbers.index(variant if shared else variant * self.folds + fold)
+                said = self.maker.folds[fold] if shared else ONE_FOLD
+                clusterings.append(
+                    Clustering(
+                        candidate.name, said, way, model.n_clusters, seed, model.tol, int(model.max_iter)
+                    )
+                )
+        require_room(self.source.dataset.memory, ways, clusterings)
+        before = len(self.reader.records)
+        centres = find_centres(self.reader, self.source, ways, clusterings, name=self.name, late=self.late)
+        spent = _shares(
+            [record.seconds for record in self.reader.records[before:]], [each.passes for each in centres]
+        )
+        found = {}
+        for place, (candidate, _) in enumerate(candidates):
+            here = range(place * self.folds, (place + 1) * self.folds)
+            if not any(centres[each].failure for each in here):
+                found[candidate.name] = tuple(
+                    Fitted(told_centres(build(candidate, seed=run_seed), centres[each]), spent[each])
+                    for each in here
+                )
+        return found
+
     def _by_dask(self, candidates: Sequence[tuple[Candidate, int]]) -> dict[str, tuple[Fitted, ...]]:
         shared = self.maker.shared
         problems = []
@@ -257,7 +317,9 @@ class Direct:
                 width = self.maker.recipes[view].compiled.width
                 problems.append(DaskProblem(candidate, fold, ViewRows(self.maker, view), said, width))
         seed = self.maker.splitter.seed
-        return solve_by_dask(self.reader, self.source, problems, self.maker.target, seed=seed, name=self.name)
+        return solve_by_dask(
+            self.reader, self.source, problems, self.maker.target, seed=seed, name=self.name, late=self.late
+        )
 
     def _certain(
         self,

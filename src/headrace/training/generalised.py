@@ -10,13 +10,14 @@ import numpy as np
 
 from headrace.engine.commits import Form
 from headrace.engine.events import Note
+from headrace.training.deadline import never
 from headrace.training.generalised_losses import Scores
 from headrace.training.generalised_steps import Curvature, Descent, advance, next_stage
 from headrace.training.generalised_sums import Asked, dump_sums, load_sums, references
 from headrace.training.sweeps import Sweep, merge_parts, packed, unpacked
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -55,6 +56,7 @@ def minimise(
     outputs: int = 1,
     mean: float = 0.0,
     name: str = "",
+    late: Callable[[], bool] = never,
 ) -> tuple[Solution, ...]:
     """Minimise all problems side by side, one pass over the data a step.
 
@@ -78,6 +80,9 @@ def minimise(
         Of the target, to begin with.
     name : str
         Begins the names of its passes and of its fact in the ledger.
+    late : callable
+        Tells before each pass but the first two, which make a step, whether there is no time for it; minimisations end where they
+        are then.
 
     Returns
     -------
@@ -93,7 +98,7 @@ def minimise(
     curvatures: dict[int, Numbers] = {}
     weights = [0.0] * len(states)
     done = _known(reader, source, states, curvatures, weights, name)
-    while any(not state.done for state in states):
+    while any(not state.done for state in states) and not (done > 1 and late()):
         done += 1
         active = [index for index, state in enumerate(states) if not state.done]
         ask = Asked.of(problems, states, active, reference, outputs, diagonal=diagonal)
@@ -118,7 +123,8 @@ def minimise(
     for problem, state in zip(problems, states, strict=True):
         if not state.converged:
             where = f"{problem.candidate} ({problem.fold.name})"
-            reader.emit(Note(f"{where} did not converge in {state.passes} passes"))
+            why = "" if state.done else ", after which the time for the search ends"
+            reader.emit(Note(f"{where} did not converge in {state.passes} passes{why}"))
     whole = {index: curvature * weights[index] for index, curvature in curvatures.items() if not diagonal}
     return tuple(
         _solution(state, width, outputs, whole.get(index))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headrace.data.storage import exists, read_bytes, write_bytes
+from headrace.engine.memory import give_back
 from headrace.training.sweeps import codes_of
 
 if TYPE_CHECKING:
@@ -114,7 +115,10 @@ def grow(
                 works, growth, found, held=held, cache=f"{place}/{held}" if growth.external else None
             )
             kind = xgboost.ExtMemQuantileDMatrix if growth.external else xgboost.QuantileDMatrix
-            return kind(chunks.iterator(), max_bin=max_bin, ref=ref, nthread=threads, enable_categorical=True)
+            give_back()  # what chunks took before; and below, what those took of which only the binned rows stay
+            made = kind(chunks.iterator(), max_bin=max_bin, ref=ref, nthread=threads, enable_categorical=True)
+            give_back()
+            return made
 
         train = binned(held=False)
         held = binned(held=True, ref=train) if any(growth.patience) else None
@@ -153,7 +157,10 @@ class _Way:
             booster.update(train, number)
             if self.patience:
                 self.scores.append(_last_score(booster.eval(held)))
-            if self.saved and self.leads and (number + 1) % SAVED_EVERY == 0:
+            if (number + 1) % SAVED_EVERY:
+                continue
+            give_back()
+            if self.saved and self.leads:
                 booster.set_attr(**{_SCORES: json.dumps(self.scores)})
                 write_bytes(self.saved, bytes(booster.save_raw("ubj")))
         booster.set_attr(**{_SCORES: None})

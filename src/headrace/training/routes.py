@@ -7,6 +7,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from headrace.errors import WorkflowError
+from headrace.training.clusterers import DRAWS, KMEANS, pass_name, require_clusterer
 from headrace.training.dask_models import DASK_MODELS, require_dask_model
 from headrace.training.exact_families import FAMILIES, require_exact
 from headrace.training.generalised_losses import MODELS, require_generalised
@@ -24,7 +25,7 @@ TREES = {"xgboost.XGBClassifier": "classification", "xgboost.XGBRegressor": "reg
 
 def is_direct(path: str) -> bool:
     """Whether the estimator at an import path is fitted outright, to all rows at once, and not on the stream."""
-    return path in FAMILIES or path in MODELS or path in TREES or path in DASK_MODELS
+    return path in FAMILIES or path in MODELS or path in TREES or path in DASK_MODELS or path == KMEANS
 
 
 def is_exact(path: str) -> bool:
@@ -71,10 +72,11 @@ def require_direct(path: str, estimator: Any, *, task: str, where: str) -> None:
         require_dask_model(path, estimator, task=task, where=where)
     elif path in TREES and TREES[path] != task:
         raise WorkflowError(f"{path} is for {TREES[path]}, not for {task}", where=f"{where}.estimator")
+    require_clusterer(path, estimator, task=task, where=where)
 
 
 STEPS = 100
-"""Passes that a generalised linear model may take when its ``max_iter`` does not say: most take fewer than 12."""
+"""Passes that a generalised linear model, or steps that k-means may take when ``max_iter`` does not say: most take far fewer."""
 
 
 READS = 2
@@ -99,11 +101,13 @@ def passes_of(models: Sequence[ModelOptions], epochs: int, folds: int = 1) -> li
     """
     paths = [model.estimator for model in models]
     steps = [int(model.params.get("max_iter", STEPS)) for model in models if model.estimator in MODELS]
+    lloyd = [int(model.params.get("max_iter", STEPS)) for model in models if model.estimator == KMEANS]
     # Candidates that are fitted already are scored on the validation rows, which the first epoch holds.
     streamed = epochs if not paths or not all(is_direct(path) for path in paths) else 1
     return [
         *(["exact"] if any(is_exact(path) for path in paths) else []),
         *(f"step {number}" for number in range(1, max(steps, default=0) + 1)),
+        *(pass_name(number) for number in range(1, DRAWS + 2 + max(lloyd) if lloyd else 1)),
         *(
             f"trees {fold} read {number}"
             for fold in range(folds if any(path in TREES for path in paths) else 0)

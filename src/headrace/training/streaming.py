@@ -16,6 +16,7 @@ from headrace.errors import RunError
 from headrace.training.board import Trained, Training, mean_scores, note_epoch, rank, together
 from headrace.training.candidates import build
 from headrace.training.checkpoint import Learner, dump_held, dump_learners, load_blocks, load_learners
+from headrace.training.deadline import Deadline
 from headrace.training.ensembles import heard
 from headrace.training.lanes import mix, require_averaging
 from headrace.training.learning import answer, learn, score, validation_of, without
@@ -175,8 +176,7 @@ class Stream:
         return any(fold.within == number and (name, i) in going for i, fold in enumerate(self.maker.folds))
 
     def _too_late(self, epoch: int) -> bool:
-        spent = [record.seconds for record in self.reader.records]
-        late = epoch > 0 and sum(spent) + spent[-1] > self.seconds
+        late = epoch > 0 and Deadline(self.reader, self.seconds).reached()
         if late:
             self.reader.emit(
                 Note(f"the time for the search ends after {self._pass(epoch)}: the best so far counts")

@@ -33,11 +33,13 @@ class Rows:
     X: Any
     """Matrix, dense or CSR, shape (rows, features)."""
     y: NDArray[Any]
-    """Values of the target, or codes of its classes, shape (rows,)."""
+    """Values of the target, or codes of its classes, shape (rows,); zeros where there is no target."""
     weight: NDArray[np.float64] | None
     """Shape (rows,); None when all are 1."""
     cells: NDArray[np.integer[Any]]
     """Cell of each row in each repeat, shape (repeats, rows); rows of no cell are left out."""
+    keys: NDArray[np.uint64] | None = None
+    """From `headrace.engine.order.row_keys`, shape (rows,); None of rows that may come from the cache, which does not hold them."""
 
 
 class RowsOf(Protocol):
@@ -97,13 +99,15 @@ class ViewRows:
         allowed = recipe.compiled.keeps(table)
         if allowed is not None:
             taken = taken[allowed[taken]]
-        hashes = RowHashes(row_keys(chunk), self.maker.splitter.seed).take(taken)
+        keys, target = row_keys(chunk), self.maker.target
+        hashes = RowHashes(keys, self.maker.splitter.seed).take(taken)
         part = table.take(pa.array(taken))
         X = recipe.compiled.transform(part.select(list(recipe.features)), np.float64, training=hashes)
         if self.masks:
             X = _beside(X, np.column_stack([_missing(part.column(name)) for name in self.masks]))
         cells = rows.cells[:, taken] if self.by_cell else np.zeros((1, len(taken)), np.uint8)
-        return Rows(X, self.maker.target.codes(part), self.maker.target.weights(part, learnt=True), cells)
+        y = np.zeros(len(taken)) if target.name is None else target.codes(part)
+        return Rows(X, y, target.weights(part, learnt=True), cells, keys[taken])
 
     def recall(self, chunk: Chunk) -> Rows | None:
         """Return the rows of a chunk from the cache; never in float64, for the stream keeps float32."""
@@ -118,8 +122,8 @@ class ViewRows:
     def _of_block(self, block: Block, cells: NDArray[np.uint8] | None) -> Rows:
         if cells is None:
             cells = np.zeros((1, block.rows), np.uint8)
-        assert block.y is not None, "linear models have a target"
-        return Rows(block.X, codes_of(block.y, self.maker.target), block.weight, cells)
+        y = np.zeros(block.rows) if block.y is None else codes_of(block.y, self.maker.target)
+        return Rows(block.X, y, block.weight, cells)
 
 
 def codes_of(y: NDArray[Any], target: Target) -> NDArray[Any]:

@@ -15,12 +15,13 @@ from headrace.engine.events import ChunkDone, Note, PassEnded, PassStarted
 from headrace.errors import RunError
 from headrace.training.board import Fitted
 from headrace.training.candidates import build
+from headrace.training.deadline import never
 from headrace.training.growing import Growth
 from headrace.training.sweeps import packed, unpacked
 from headrace.training.tree_lanes import grow_on_lanes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from headrace.engine.passes import Reader
     from headrace.engine.source import Source
@@ -29,8 +30,10 @@ if TYPE_CHECKING:
     from headrace.training.board import Trained
     from headrace.training.candidates import Candidate
 
-BINNED_MEMORY = 512 << 20
-"""Bytes of binned rows, one for each number, beyond which they stay on disk."""
+BINNED_BYTES = 2
+"""Bytes of a binned number: by row, and once more by column."""
+BINNED_SHARE = 8
+"""Binned rows of a task that are more than this part of a worker's memory stay on disk."""
 
 
 def fit_trees(
@@ -43,6 +46,7 @@ def fit_trees(
     name: str = "",
     rounds: Mapping[str, int] | None = None,
     lanes: int = 1,
+    late: Callable[[], bool] = never,
 ) -> dict[str, tuple[Fitted, ...]]:
     """Fit candidates in every fold, one view after the other on one worker; candidates of a view share its binned rows.
 
@@ -64,11 +68,13 @@ def fit_trees(
         Trees by name, in place of those of the candidates, where no row judges when to stop.
     lanes : int
         Tasks that grow the same trees at once, each from its share of the chunks.
+    late : callable
+        Tells before the candidates of other binned rows whether there is no time for them.
 
     Returns
     -------
     dict of str to tuple of Fitted
-        By name, one a fold.
+        By name, one a fold; none where there was no time.
 
     Raises
     ------
@@ -93,10 +99,12 @@ def fit_trees(
         said = estimators[candidate.name]
         groups.setdefault((variant, said.max_bin or 256, bool(said.enable_categorical)), []).append(candidate)
     for (variant, max_bin, coded), members in groups.items():
+        if found and late():
+            break
         for fold in (*(each for each in range(folds) if each not in inside), *inside):
             view = variant * folds + fold
             layout = maker.recipes[variant if maker.shared else view].compiled.layout
-            external = rows * layout.width > BINNED_MEMORY * lanes
+            external = rows * layout.width * BINNED_BYTES * BINNED_SHARE > source.dataset.memory * lanes
             trees = tuple(rounds[each.name] for each in members) if rounds else None
             if fold in inside:  # whose rows judge what is chosen within it, and so do not say when to stop
                 trees = tuple(
@@ -116,7 +124,10 @@ def fit_trees(
                 if growth.types is not None:
                     fitted.set_params(feature_types=list(growth.types))
                 found[candidate.name, fold] = Fitted(fitted, seconds)
-    return {each.name: tuple(found[each.name, fold] for fold in range(folds)) for each, _ in candidates}
+    return {
+        each.name: tuple(found[each.name, fold] for fold in range(folds) if (each.name, fold) in found)
+        for each, _ in candidates
+    }
 
 
 def grown_rounds(folds: Sequence[Fitted | Trained]) -> int:
@@ -184,8 +195,9 @@ def _boosters(
             for key, spent in zip(sorted(held), known.body["seconds"], strict=True)
         ]
     where = "on disk" if growth.external else "in memory"
+    room = source.dataset.memory // BINNED_SHARE >> 20
     reader.emit(
-        Note(f"{label}: binned rows stay {where}, by one byte a number against {BINNED_MEMORY >> 20} MiB")
+        Note(f"{label}: binned rows stay {where}, by {BINNED_BYTES} bytes a number against {room} MiB")
     )
     started = time.perf_counter()
     reader.emit(PassStarted(label, len(source.chunks), source.rows, source.bytes))
