@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+import gc
 import logging
 import os
 import time
@@ -11,6 +13,7 @@ import psutil
 import pytest
 
 from headrace.cluster.config import ClusterFile
+from headrace.cluster.connect import quiet
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -89,3 +92,18 @@ def test_the_workers_end_when_the_work_fails():
         work()
     _, alive = psutil.wait_procs(workers, timeout=10)
     assert not alive
+
+
+@pytest.mark.parametrize(("error", "told"), [(TimeoutError("Timeout"), 0), (ValueError("news"), 1)])
+def test_a_wait_that_a_closing_cluster_left_behind_is_not_told(
+    caplog: pytest.LogCaptureFixture, error: Exception, told: int
+) -> None:
+    with quiet():
+        pass
+    loop = asyncio.new_event_loop()
+    abandoned = loop.create_future()
+    abandoned.set_exception(error)
+    del abandoned
+    gc.collect()
+    loop.close()
+    assert len([record for record in caplog.records if record.name == "asyncio"]) == told

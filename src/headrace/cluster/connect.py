@@ -194,8 +194,16 @@ def quiet() -> Iterator[None]:
     before = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.ERROR)
+    # Stays: what the cluster left behind is only collected, and told, later, when the process ends at the latest.
+    logging.getLogger("asyncio").addFilter(_is_news)
     try:
         yield
     finally:
         for logger, level in zip(loggers, before, strict=True):
             logger.setLevel(level)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether asyncio tells of more than a wait with a time limit that a closing cluster left behind."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not (isinstance(error, TimeoutError) and "was never retrieved" in record.getMessage())
