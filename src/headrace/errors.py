@@ -11,6 +11,7 @@ The tree of errors, with the exit code of the command line::
     │   ├── ChecksFailedError      1   an expectation about the data does not hold
     │   └── RowsLostError          1   a pass did not see every row exactly once
     ├── StorageError               1   reading or writing a URL failed
+    │   └── UnansweredError        1   a store does not answer; later it may
     ├── PackageError               1   a model package is damaged or not trusted
     └── RefusedError               1   a guard of the registry refuses what was asked for
 """
@@ -91,6 +92,10 @@ class RowsLostError(RunError):
 
 class StorageError(HeadraceError):
     """Reading from or writing to a URL failed."""
+
+
+class UnansweredError(StorageError):
+    """A store did not answer for so long that it was given up; later it may."""
 
 
 class PackageError(HeadraceError):

@@ -94,7 +94,8 @@ def _fitted(
     wanted = [best] if blend is None else [t for t in training.trained if t.candidate.name in blend.members]
     outright = [each for each in wanted if is_direct(each.candidate.estimator)]
     streamed = [each for each in wanted if each not in outright]
-    fitted = fit_at_the_end(selector, outright, maker, source, reader, name) if outright else {}
+    options = varied(workflow.prepare, best.candidate.prepare)
+    fitted = fit_at_the_end(selector, outright, maker, source, reader, name, options) if outright else {}
     if streamed:
         task = workflow.problem.task
         fitted |= retrain(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from headrace.errors import RunError
 from headrace.training.deadline import Deadline
 from headrace.training.direct import Direct, Outcome, Refit
-from headrace.training.exact_refit import carried, refit_map
+from headrace.training.references import keep_reference, recall_reference, refit_maps, serves
 from headrace.training.routes import TREES, is_direct, is_exact
 from headrace.training.trees import grown_rounds
 
@@ -62,17 +62,18 @@ def fit_in_folds(
     mine = [(candidate, which[candidate.name]) for candidate in candidates if is_direct(candidate.estimator)]
     if not mine:
         return {}
+    source = selector.opened.trained
     wanted = {variant for candidate, variant in mine if is_exact(candidate.estimator)}
     refits = {
         variant: refit
         for variant in sorted(wanted)
-        if (refit := refit_of(selector, variants[variant], maker)) is not None
+        if (refit := refit_of(selector, variants[variant], maker, source)) is not None
     }
     outcome = outcome_of(selector.whole, maker)
-    lanes = selector.workflow.train.lanes
     found = Direct(
-        reader, selector.opened.trained, maker, outcome, refits, name,
-        lanes=lanes, late=Deadline(reader, limit).reached,
+        reader, source, maker, outcome, refits, name,
+        lanes=selector.workflow.train.lanes, late=Deadline(reader, limit).reached,
+        remembered=selector.workflow.data.remembered,
     ).fit(mine)  # fmt: skip
     if not maker.folds:
         note_certainty(selector, {each: fitted for each, fitted in found.items() if fitted})
@@ -86,6 +87,7 @@ def fit_at_the_end(
     source: Source,
     reader: Reader,
     name: str,
+    options: PrepareOptions,
 ) -> dict[str, Any]:
     """Fit candidates to all rows that a maker without folds prepares; trees as many as in the folds, or in the holdout.
 
@@ -103,6 +105,8 @@ def fit_at_the_end(
         Runs the passes and counts them.
     name : str
         Begins the names of the passes.
+    options : PrepareOptions
+        From which the maker's preparation was learnt.
 
     Returns
     -------
@@ -120,9 +124,14 @@ def fit_at_the_end(
         if each.candidate.estimator in TREES
     }
     outcome = outcome_of(selector.whole, maker)
+    refit = None
+    # Rows of the test may lack values of columns of which those that may be learnt from lack none.
+    if source is selector.opened.trained and any(is_exact(each.candidate.estimator) for each in best):
+        refit = refit_of(selector, options, maker, source)
     direct = Direct(
-        reader, source, maker, outcome,
+        reader, source, maker, outcome, {} if refit is None else {0: refit},
         name=name, rounds=rounds, lanes=selector.workflow.train.lanes,
+        remembered=selector.workflow.data.remembered,
     )  # fmt: skip
     found = direct.fit([(each.candidate, 0) for each in best])
     lost = [each.candidate.name for each in best if each.candidate.name not in found]
@@ -150,21 +159,29 @@ def outcome_of(profile: Profile, maker: BlockMaker) -> Outcome:
     return Outcome(moments.mean, moments.std, profile.rows)
 
 
-def refit_of(selector: Selector, options: PrepareOptions, maker: BlockMaker) -> Refit | None:
+def refit_of(selector: Selector, options: PrepareOptions, maker: BlockMaker, source: Source) -> Refit | None:
     """Say how the preparations of all folds follow from one that is learnt from all rows, where they do.
 
-    Of classification the features of each fold are prepared apart: products within classes do not map.
+    Where chunks are remembered it is the one in whose terms an earlier run has kept their products, while those of now
+    follow from it; else products are kept in terms of that of now. Of classification the features of each fold are
+    prepared apart: products within classes do not map.
     """
-    if maker.shared or not maker.folds or maker.target.classes:
+    remembered = selector.workflow.data.remembered
+    if maker.shared or maker.target.classes or not (maker.folds or remembered):
         return None
     whole = selector.fit(options)
     if whole.rules:
         return None
-    masks = carried(whole, selector.whole)
-    maps = []
-    for profile in selector.parts:
-        found = refit_map(whole, selector.fit(options, profile), masks)
-        if found is None:
-            return None
-        maps.append(found)
-    return Refit(selector.recipe(whole), masks, tuple(maps))
+    folds = [selector.fit(options, profile) for profile in selector.parts] if maker.folds else [whole]
+    made_of = (options.model_dump_json(), maker.target, maker.splitter, source.schema, source.embeddings)
+    earlier = recall_reference(remembered, made_of) if remembered else None
+    if earlier is not None and serves(earlier, whole):
+        found = refit_maps(earlier, folds, selector.whole)
+        if found is not None:
+            return Refit(selector.recipe(earlier), *found)
+    found = refit_maps(whole, folds, selector.whole)
+    if found is None:
+        return None
+    if remembered:
+        keep_reference(remembered, made_of, whole)
+    return Refit(selector.recipe(whole), *found)

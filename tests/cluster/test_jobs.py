@@ -18,11 +18,11 @@ from tests.cluster.conftest import free_port, write_workflow
 
 from headrace.cli import run as headrace
 from headrace.cluster import jobs, joining
-from headrace.cluster.coordinator import lead
+from headrace.cluster.coordinator import AGAIN, INTERRUPTED, lead
 from headrace.cluster.jobs import Heartbeat, Job, Log, read_heartbeat, read_job, read_log, status
 from headrace.data.storage import read_json
 from headrace.engine.events import ChunkDone, PassStarted, StageStarted
-from headrace.errors import InputError, RunError
+from headrace.errors import InputError, RunError, UnansweredError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -197,7 +197,7 @@ def test_the_heartbeat_says_what_the_events_say(tmp_path: Path):
         ChunkDone("epoch 1", 50, 1_000, "tcp://a", 7),
         ChunkDone("epoch 1", 50, 1_000, "tcp://a", 5),
     ]
-    assert lead(job, work_of(events), lines) == "passed"
+    assert lead(job, work_of(events), lines) == 0
     state, beat = status(job)
     assert beat is not None
     assert (state, beat.stage, beat.rows, beat.rows_planned, beat.memory) == (
@@ -210,19 +210,36 @@ def test_the_heartbeat_says_what_the_events_say(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("error", "state", "told"),
+    ("error", "state", "code", "told"),
     [
-        (RunError("no rows", where="data"), "failed", "data: no rows"),
-        (ZeroDivisionError("by zero"), "failed", "ZeroDivisionError: by zero"),
-        (KeyboardInterrupt(), "stopped", ""),
+        (RunError("no rows", where="data"), "failed", 1, "data: no rows"),
+        (InputError("no column", where="data"), "failed", 2, "data: no column"),
+        (ZeroDivisionError("by zero"), "failed", 1, "ZeroDivisionError: by zero"),
+        (UnansweredError("no answer", where="s3://b"), "stopped", AGAIN, "s3://b: no answer"),
+        (KeyboardInterrupt(), "stopped", AGAIN, ""),
     ],
 )
-def test_how_a_job_ends_is_told(tmp_path: Path, error: BaseException, state: str, told: str):
+def test_how_a_job_ends_is_told(tmp_path: Path, error: BaseException, state: str, code: int, told: str):
     job = job_in(tmp_path)
-    assert lead(job, work_of([error]), lines) == state
+    assert lead(job, work_of([error]), lines) == code
     found, beat = status(job)
     assert beat is not None
     assert (found, beat.error) == (state, told)
+
+
+def test_a_platform_sees_by_the_exit_code_how_a_run_ended(place: Path, capsys: pytest.CaptureFixture[str]):
+    job = Job("toy-1", "runs/toy-1", "d", "laptop", "2026-01-01T00:00:00+00:00")
+    text = Path("workflow.yaml").read_text()
+    assert jobs.record(job, text, Path("cluster.yaml").read_text())
+    Path("data").rename("away")
+    assert headrace(["jobs", "lead", job.url]) == 2
+    assert status(job)[0] == "failed"
+    Path("away").rename("data")
+    assert headrace(["jobs", "lead", job.url]) == 0
+    assert status(job)[0] == "passed"
+    # one that never began is not given up, and the next job of its array is not begun
+    assert headrace(["jobs", "lead", "runs/toy-2", job.url]) == AGAIN
+    assert "runs/toy-2: there is no job" in capsys.readouterr().err
 
 
 def test_a_signal_of_the_platform_stops_the_job_for_a_resume(tmp_path: Path):
@@ -233,7 +250,8 @@ def test_a_signal_of_the_platform_stops_the_job_for_a_resume(tmp_path: Path):
         time.sleep(5)
         return True
 
-    assert lead(job, work, lines) == "stopped"
+    assert lead(job, work, lines) == AGAIN
+    assert status(job)[0] == "stopped"
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
@@ -241,7 +259,8 @@ def test_a_job_cancelled_before_it_began_never_does(tmp_path: Path):
     job = job_in(tmp_path)
     jobs.request_cancel(job)
     assert status(job)[0] == "cancelling"
-    assert lead(job, work_of([AssertionError()]), lines) == "cancelled"
+    assert lead(job, work_of([AssertionError()]), lines) == INTERRUPTED
+    assert status(job)[0] == "cancelled"
 
 
 def test_silence_is_watched_for_and_clocks_are_not_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -272,7 +291,7 @@ def test_two_coordinators_do_not_lead_one_job(tmp_path: Path):
             lead(job, work_of([]), lines)
         return True
 
-    assert lead(job, work, lines) == "passed"
+    assert lead(job, work, lines) == 0
     beat = read_heartbeat(job.url)
     assert beat is not None
     assert beat.state == "passed"

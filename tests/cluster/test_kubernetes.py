@@ -13,6 +13,7 @@ from tests.cluster.kube.store import without_nulls
 
 from headrace.cluster.certificates import settings_at
 from headrace.cluster.config import load_cluster
+from headrace.cluster.coordinator import FAILED, INTERRUPTED
 from headrace.cluster.kubernetes import (
     CERTIFICATES,
     KubernetesCluster,
@@ -21,6 +22,7 @@ from headrace.cluster.kubernetes import (
     cluster_object,
     coordinator_object,
 )
+from headrace.errors import InputError
 
 MANIFESTS = sorted(Path("cluster/kubernetes").glob("*.yaml"))
 KEYS = {"kind": "kubernetes", "image": "headrace:1", "memory": "1GiB"}
@@ -117,8 +119,11 @@ def coordinator_pod(**keys: object) -> dict[str, Any]:
     return pod
 
 
-def test_a_coordinator_that_dies_is_started_again():
-    assert coordinator_pod()["restartPolicy"] == "OnFailure"
+def test_a_coordinator_that_dies_is_followed_by_another_until_its_run_has_ended():
+    job = coordinator_object(cluster_of(), "toy-1", ["headrace"])["spec"]
+    given_up = job["podFailurePolicy"]["rules"][-1]["onExitCodes"]["values"]
+    assert given_up == [FAILED, InputError.exit_code, INTERRUPTED]
+    assert job["backoffLimit"] == 6
     assert coordinator_pod(service_account="me")["serviceAccountName"] == "me"
     limited = coordinator_object(cluster_of(time_limit="12h"), "toy-1", ["headrace"])
     assert limited["spec"]["activeDeadlineSeconds"] == 12 * 3600
@@ -164,8 +169,10 @@ def test_the_manifests_run_the_commands_that_headrace_does():
         assert theirs["args"][:2] == ours["args"][:2]
         assert theirs["securityContext"] == ours["securityContext"]
     pod = job["spec"]["template"]["spec"]
-    ours = coordinator_object(file, "toy", ["python"])["spec"]["template"]["spec"]
-    assert pod["restartPolicy"] == ours["restartPolicy"]
+    made_job = coordinator_object(file, "toy", ["python"])["spec"]
+    ours = made_job["template"]["spec"]
+    assert pod["restartPolicy"] == ours["restartPolicy"] == "Never"
+    assert job["spec"]["podFailurePolicy"] == made_job["podFailurePolicy"]
     assert pod["securityContext"] == ours["securityContext"]
 
 

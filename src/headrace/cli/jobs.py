@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from headrace.cli.output import JsonFlag, duration, print_json, say, size
-from headrace.errors import InputError
+from headrace.errors import HeadraceError, InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -290,13 +290,12 @@ def lead(urls: list[str]) -> None:
     """Lead the jobs of run directories in this process, one after the other; what `submit` starts where the cluster is."""
     from headrace.cli.progress import PlainLines
     from headrace.cluster.config import load_cluster
-    from headrace.cluster.coordinator import begun
+    from headrace.cluster.coordinator import AGAIN, begun
     from headrace.cluster.coordinator import lead as lead_it
     from headrace.cluster.jobs import read_job
     from headrace.runs import Workflow
 
     url, *later = urls
-    job = read_job(url)
 
     def work(subscribers: Sequence[Subscriber]) -> bool:
         cluster = load_cluster(job.cluster)
@@ -305,12 +304,17 @@ def lead(urls: list[str]) -> None:
         asked = Workflow.load(job.workflow)
         return asked.run(cluster=cluster, run_dir=url, subscribers=subscribers).passed
 
-    # A pod or job that ends with 0 is not started again: one that waits for a resume must be.
-    if lead_it(job, work, PlainLines) == "stopped":
-        raise typer.Exit(1)
-    if later:
+    try:
+        job = read_job(url)
+        code = lead_it(job, work, PlainLines)
+    except HeadraceError as error:
+        # The store is silent, or a coordinator that was given up still works: not for good, whatever the code of the error.
+        typer.echo(f"headrace: {error}", err=True)
+        raise typer.Exit(AGAIN) from None
+    if later and code != AGAIN:
         # The same process to those who watch it, with the memory of a new one.
         os.execv(sys.executable, [sys.executable, "-m", "headrace", "jobs", "lead", *later])  # noqa: S606 - this very program
+    raise typer.Exit(code)
 
 
 def _absolute(url: str) -> str:

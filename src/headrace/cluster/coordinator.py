@@ -25,7 +25,7 @@ from headrace.data.storage import exists, join
 from headrace.engine.events import ChunkDone, PassStarted, StageStarted
 from headrace.engine.lease import Holder
 from headrace.engine.ledger import holds_records
-from headrace.errors import HeadraceError, InputError, StorageError
+from headrace.errors import HeadraceError, InputError, StorageError, UnansweredError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -33,6 +33,11 @@ if TYPE_CHECKING:
 
     from headrace.cluster.jobs import Job
     from headrace.engine.events import Event, Subscriber
+
+PASSED, FAILED, INTERRUPTED = 0, 1, 130
+"""What the process of a coordinator ends with, as `headrace run` does; wrong input is 2, as its error says."""
+AGAIN = 75
+"""What it ends with when it should be started again: EX_TEMPFAIL of sysexits.h."""
 
 
 class _Stopped(BaseException):
@@ -50,7 +55,7 @@ def lead(
     lines: Callable[[Callable[[str], None]], Subscriber],
     *,
     dashboard: str = "off",
-) -> str:
+) -> int:
     """Do the work of a job in this process, and leave its end in the run directory.
 
     Parameters
@@ -66,8 +71,9 @@ def lead(
 
     Returns
     -------
-    str
-        The state at the end, one of ``ENDED`` of `headrace.cluster.jobs` or ``stopped``.
+    int
+        Exit code for the platform: `AGAIN` when the job waits for another coordinator, and else that of the run, for which
+        another would only come to the same end.
 
     Raises
     ------
@@ -82,25 +88,27 @@ def lead(
         )
     log = Log(job.url)
     pulse = _Pulse(job.url, log, dashboard)
-    error = ""
+    error, code = "", FAILED
     with pulse, _signals():
         try:
             if cancel_requested(job.url):
                 raise KeyboardInterrupt  # noqa: TRY301 - as if it came a moment later
             log.write(f"coordinator {pulse.now.pid} on {pulse.now.host.partition('/')[0]}")
-            state = "passed" if work([pulse, lines(log.write)]) else "missed"
+            state, code = ("passed", PASSED) if work([pulse, lines(log.write)]) else ("missed", FAILED)
+        except UnansweredError as failure:
+            state, code, error = "stopped", AGAIN, str(failure)
         except HeadraceError as failure:
-            state, error = "failed", str(failure)
+            state, code, error = "failed", failure.exit_code, str(failure)
         except KeyboardInterrupt:
-            state = "cancelled" if cancel_requested(job.url) else "stopped"
+            state, code = ("cancelled", INTERRUPTED) if cancel_requested(job.url) else ("stopped", AGAIN)
         except _Stopped:
-            state = "stopped"
+            state, code = "stopped", AGAIN
         except Exception as failure:  # noqa: BLE001 - nobody else is there to be told
             state, error = "failed", f"{type(failure).__name__}: {failure}"
             log.write(traceback.format_exc().rstrip())
         log.write(f"{state}: {error}" if error else state)
         pulse.end(state, error)
-    return state
+    return code
 
 
 class _Pulse:

@@ -29,6 +29,8 @@ CERTIFICATES = "/etc/headrace/certificates"
 """Where pods find the certificates of the run."""
 KEPT_SECONDS = 7 * 86400
 """How long a Job that has ended can be looked at."""
+ENDED_FOR_GOOD = (1, 2, 130)
+"""Exit codes of a coordinator whose run has failed, was given wrong input or was cancelled."""
 JOB_NAME, JOB_UID = "HEADRACE_JOB_NAME", "HEADRACE_JOB_UID"
 """Variables that tell the pod of a coordinator which Job it is of."""
 
@@ -163,7 +165,10 @@ def autoscaler_object(cluster: KubernetesCluster, name: str) -> dict[str, Any]:
 
 
 def coordinator_object(cluster: KubernetesCluster, name: str, command: list[str]) -> dict[str, Any]:
-    """Make the Job whose pod leads a run; when it dies it is started again, and goes on with the run.
+    """Make the Job whose pod leads a run; when it dies another is started, and goes on with the run.
+
+    A run that has ended by itself would only come to the same end again, so that its exit code fails the Job. A pod whose node is drained or
+    taken away is not counted among the failures.
 
     Parameters
     ----------
@@ -171,7 +176,7 @@ def coordinator_object(cluster: KubernetesCluster, name: str, command: list[str]
         What the pod runs.
     """
     pod: dict[str, Any] = {
-        "restartPolicy": "OnFailure",
+        "restartPolicy": "Never",  # which a policy for failures asks for
         "serviceAccountName": cluster.service_account,
         "containers": [{"name": "coordinator", "image": cluster.image, "args": command}],
     }
@@ -179,6 +184,11 @@ def coordinator_object(cluster: KubernetesCluster, name: str, command: list[str]
     label = {"fieldPath": "metadata.labels['batch.kubernetes.io/controller-uid']"}
     pod["containers"][0]["env"].append({"name": JOB_UID, "valueFrom": {"fieldRef": label}})
     labels = {"app.kubernetes.io/name": "headrace", "app.kubernetes.io/component": "coordinator"}
+    ended = {"containerName": "coordinator", "operator": "In", "values": list(ENDED_FOR_GOOD)}
+    failures = [
+        {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+        {"action": "FailJob", "onExitCodes": ended},
+    ]
     limit = {} if cluster.time_limit is None else {"activeDeadlineSeconds": round(cluster.time_limit)}
     return {
         "apiVersion": "batch/v1",
@@ -186,6 +196,7 @@ def coordinator_object(cluster: KubernetesCluster, name: str, command: list[str]
         "metadata": {"name": name, "namespace": cluster.namespace, "labels": labels},
         "spec": {
             "backoffLimit": 6,
+            "podFailurePolicy": {"rules": failures},
             "ttlSecondsAfterFinished": KEPT_SECONDS,
             **limit,
             "template": {"metadata": {"labels": labels}, "spec": pod},

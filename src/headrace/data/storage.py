@@ -18,7 +18,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from headrace.data.localfiles import create_local, make_durable, make_tree_durable, write_local
 from headrace.data.retrying import failures, passes, patiently, refused
-from headrace.errors import InputError, MissingExtraError, StorageError
+from headrace.errors import InputError, MissingExtraError, StorageError, UnansweredError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -121,7 +121,7 @@ def storage_error(error: Exception, url: str) -> StorageError:
         return StorageError("a file is in the way", where=url, mend="name another place")
     if passes(error):
         mend = "run headrace doctor on it; a run that this stopped goes on with --resume"
-        return StorageError(f"the store does not answer ({text})", where=url, mend=mend)
+        return UnansweredError(f"the store does not answer ({text})", where=url, mend=mend)
     return StorageError(text, where=url)
 
 

@@ -74,7 +74,7 @@ def measure(
     for slab, given in zip(slabs, dealt, strict=True):
         update = partial(_survey_chunk, target=target, splitter=splitter, finders=given, columns=slab.columns)
         form = survey_form(given)
-        look_at = remembering(update, slab.source, remembered, given)
+        look_at = remembering(update, slab.source, remembered, form, update)
         surveys.append(
             reader.reduce(slab.source, look_at, Survey.merge, name=slab.name, form=form, finish=thinned)
         )

@@ -13,17 +13,15 @@ from headrace import __version__
 from headrace.data.footers import file_state
 from headrace.data.storage import join, list_names, read_bytes, remove_tree, write_bytes
 from headrace.errors import StorageError
-from headrace.profiling.survey import Survey, dump_survey, load_survey
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
-    from functools import partial
+    from collections.abc import Callable, Collection
 
     import pyarrow as pa
 
     from headrace.data.dataset import Chunk
+    from headrace.engine.commits import Form
     from headrace.engine.source import Source
-    from headrace.profiling.survey import Finder
 
 ENDING = ".chunk"
 
@@ -36,25 +34,26 @@ class Remembering:
     settings of the pass: all of it is hashed into the name of the object, so that what has changed is not found.
     """
 
-    update: Callable[[pa.Table, Chunk], Survey]
+    update: Callable[[pa.Table, Chunk], Any]
     url: str
     made_by: str
     """Hash of the settings of the pass."""
-    finders: tuple[Finder, ...]
+    form: Form
+    """How what is found is written: in one piece."""
 
-    def __call__(self, table: pa.Table, chunk: Chunk) -> Survey:
+    def __call__(self, table: pa.Table, chunk: Chunk) -> Any:
         """Look at a chunk, and keep what was found."""
         found = self.update(table, chunk)
+        (piece,) = self.form.dump(found)
         head = json.dumps({"files": [piece.path for piece in chunk.pieces]}).encode()
-        write_bytes(self._place(chunk), head + b"\n" + zlib.compress(b"".join(dump_survey(found)), 1))
+        write_bytes(self._place(chunk), head + b"\n" + zlib.compress(piece, 1))
         return found
 
-    def recall(self, chunk: Chunk) -> Survey | None:
+    def recall(self, chunk: Chunk) -> Any:
         """Give back what was found in these bytes before; None when that is not known, or damaged."""
         try:
             _, _, body = read_bytes(self._place(chunk)).partition(b"\n")
-            classes = {finder.name: finder.finding for finder in self.finders}
-            return load_survey([zlib.decompress(body)], classes=classes)
+            return self.form.load([zlib.decompress(body)])
         except (StorageError, zlib.error, ValueError, KeyError, TypeError):
             return None
 
@@ -65,17 +64,19 @@ class Remembering:
 
 
 def remembering(
-    update: partial[Survey], source: Source, url: str | None, finders: Sequence[Finder]
-) -> Callable[[pa.Table, Chunk], Survey]:
+    update: Callable[[pa.Table, Chunk], Any], source: Source, url: str | None, form: Form, made_of: object
+) -> Callable[[pa.Table, Chunk], Any]:
     """Keep what a pass finds in each chunk at a URL, if there is one.
+
+    `made_of` is all but the source that decides what is found; equal settings are pickled to equal bytes.
 
     Chunks of data to which a user's function is applied, or whose rows look back at those before, are always read: more
     than their bytes decides about them.
     """
     if url is None or source.features is not None or source.history is not None:
         return update
-    made = pickle.dumps((__version__, update, source.schema, source.embeddings))
-    return Remembering(update, url, hashlib.sha256(made).hexdigest(), tuple(finders))
+    made = pickle.dumps((__version__, made_of, source.schema, source.embeddings))
+    return Remembering(update, url, hashlib.sha256(made).hexdigest(), form)
 
 
 def forget(url: str, paths: Collection[str]) -> int:

@@ -47,12 +47,12 @@ ONE_FOLD = Fold("all", 0, LEARNT, ())
 
 @dataclass(frozen=True)
 class Refit:
-    """Preparations of all folds as linear maps of one, so that rows are prepared once.
+    """Preparations of all folds, or of the only one, as linear maps of one, so that rows are prepared once.
 
     Attributes
     ----------
     recipe : Recipe
-        Learnt from all rows that may be learnt from.
+        Learnt from all rows that may be learnt from, now or by an earlier run.
     masks : tuple of str
         From `headrace.training.exact_refit.carried`.
     maps : tuple of (ndarray, ndarray)
@@ -98,6 +98,8 @@ class Direct:
         Tasks that grow trees together.
     late : callable
         Tells whether there is no time for another pass. Some candidates are fitted all the same.
+    remembered : str, optional
+        URL of products of chunks, kept where preparations follow from one another.
     """
 
     reader: Reader
@@ -109,6 +111,7 @@ class Direct:
     rounds: Mapping[str, int] = field(default_factory=dict)
     lanes: int = 1
     late: Callable[[], bool] = never
+    remembered: str | None = None
 
     def __post_init__(self) -> None:
         self.classes = np.asarray(self.maker.target.classes)
@@ -189,9 +192,10 @@ class Direct:
         for variant in variants:
             refit = self.refits.get(variant)
             if refit is not None:
-                whole = replace(self.maker, recipes=(refit.recipe,), shared=True)
+                whole = replace(self.maker, recipes=(refit.recipe,), shared=bool(self.maker.folds))
                 rows = ViewRows(whole, 0, double=True, by_cell=True, masks=refit.masks)
-                wanted.append(self._by_cell(rows, refit.recipe, len(refit.masks)))
+                measured = self._by_cell(rows, refit.recipe, len(refit.masks))
+                wanted.append(replace(measured, made_of=rows.made_of))
                 maps: Sequence[Any] = refit.maps
             elif self.maker.shared:
                 rows = ViewRows(self.maker, variant, double=True, by_cell=True)
@@ -204,20 +208,22 @@ class Direct:
                     width = self.maker.recipes[view].compiled.width
                     wanted.append(Measurement(ViewRows(self.maker, view, double=True), 1, width))
                 continue
-            for fold, (said, mapped) in enumerate(zip(self.maker.folds, maps, strict=True)):
+            for fold, (said, mapped) in enumerate(zip(self.maker.folds or (ONE_FOLD,), maps, strict=True)):
                 places[variant, fold] = (len(wanted) - 1, said, mapped)
         found = measure_products(
-            self.reader, self.source, wanted, classes=len(self.classes), name=f"{self.name}exact"
-        )
+            self.reader, self.source, wanted,
+            classes=len(self.classes), name=f"{self.name}exact", remembered=self.remembered,
+        )  # fmt: skip
         return {
             key: _through(found[way].training(fold), mapped, target=not len(self.classes))
             for key, (way, fold, mapped) in places.items()
         }
 
     def _by_cell(self, rows: ViewRows, recipe: Recipe, masks: int) -> Measurement:
-        folds = self.maker.splitter.folds
-        assert folds is not None, "rows are shared by folds"
-        return Measurement(rows, len(folds.names), recipe.compiled.width + masks, folds.repeats)
+        folds, width = self.maker.splitter.folds, recipe.compiled.width + masks
+        if folds is None:
+            return Measurement(rows, 1, width)
+        return Measurement(rows, len(folds.names), width, folds.repeats)
 
     def _generalised(self, candidates: Sequence[tuple[Candidate, int]]) -> dict[str, tuple[Fitted, ...]]:
         """Minimise every candidate in every fold, side by side."""

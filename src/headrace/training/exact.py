@@ -12,6 +12,7 @@ from headrace.accumulators import merge_tree
 from headrace.accumulators.crossproducts import CrossProducts
 from headrace.engine.commits import Form
 from headrace.engine.events import Note
+from headrace.profiling.remembering import remembering
 from headrace.training.exact_families import FAMILIES
 from headrace.training.sweeps import Sweep, merge_parts, packed, under, unpacked
 
@@ -147,6 +148,8 @@ class Measurement:
     width: int
     """Features."""
     repeats: int = 1
+    made_of: tuple[Any, ...] | None = None
+    """What decides which rows these are, where their products may be kept."""
 
     @property
     def bytes(self) -> int:
@@ -155,7 +158,13 @@ class Measurement:
 
 
 def measure_products(
-    reader: Reader, source: Source, wanted: Sequence[Measurement], *, classes: int, name: str = "exact"
+    reader: Reader,
+    source: Source,
+    wanted: Sequence[Measurement],
+    *,
+    classes: int,
+    name: str = "exact",
+    remembered: str | None = None,
 ) -> tuple[CellProducts, ...]:
     """Measure the products of every cell in one pass.
 
@@ -171,6 +180,9 @@ def measure_products(
         Number of classes; 0 for regression.
     name : str
         The pass, for people and for the ledger.
+    remembered : str, optional
+        URL of the products of chunks that were measured before: those that have not changed are not read. Nothing is kept
+        there that is larger than the chunks.
     """
     widest = max(each.width for each in wanted)
     if widest > WIDE:
@@ -182,7 +194,11 @@ def measure_products(
         (each.rows_of, partial(CellProducts.of, cells=each.cells, classes=classes)) for each in wanted
     )
     form = Form(dump_products, load_products)
-    found: tuple[CellProducts, ...] = reader.reduce(source, Sweep(parts), merge_parts, name=name, form=form)
+    made_of = [each.made_of for each in wanted]
+    larger = sum(each.bytes for each in wanted) * len(source.chunks) > source.bytes if remembered else False
+    kept = None if larger or None in made_of else remembered
+    update = remembering(Sweep(parts), source, kept, form, made_of)
+    found: tuple[CellProducts, ...] = reader.reduce(source, update, merge_parts, name=name, form=form)
     return found
 
 

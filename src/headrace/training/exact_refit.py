@@ -136,6 +136,8 @@ def _sources(old: CategoryPlan, new: CategoryPlan, label: str) -> list[str]:
 
 def _places(layout: Layout) -> list[Place] | None:
     """Say of each feature which column it is of, its sort and its label; None where a sort is not known here."""
+    if layout.recipes:
+        return None
     places: list[Place] = []
     for group in layout.groups:
         found: list[Place]

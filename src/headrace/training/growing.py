@@ -133,6 +133,7 @@ def grow(
             found.boosters.append(way.train({**params, "nthread": threads}, train, held))
             found.seconds.append(time.perf_counter() - started)
         del train, held  # whose pages must go before their folder does
+    give_back()
     return found
 
 

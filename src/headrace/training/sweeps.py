@@ -81,6 +81,12 @@ class ViewRows:
     by_cell: bool = False
     masks: tuple[str, ...] = ()
 
+    @property
+    def made_of(self) -> tuple[Any, ...]:
+        """Everything but the chunk and its source that decides what rows these are, of all folds by cell."""
+        maker = self.maker
+        return (maker.recipes[self.number].digest, maker.target, maker.splitter, self.masks)
+
     def __call__(self, table: pa.Table, chunk: Chunk) -> Rows:
         """Prepare a chunk."""
         rows = self.maker.rows(table, chunk)

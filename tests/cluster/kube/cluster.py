@@ -93,7 +93,7 @@ class Kube:
         self.api, self.url, self.network, self.place, self.loop = api, url, network, place, loop
         self.config = place / "config"
 
-    def ask(self, path: str, method: str = "GET", body: Object | None = None) -> Any:
+    def ask(self, path: str, method: str = "GET", body: Object | list[Object] | None = None) -> Any:
         """Call the API; without an account, that of an administrator."""
         request = urllib.request.Request(
             f"{self.url}{path}", method=method, data=None if body is None else json.dumps(body).encode()
@@ -128,6 +128,9 @@ class Kube:
         )
         return list(found["items"])
 
+    def jobs(self, namespace: str = "headrace") -> list[Object]:
+        return list(self.ask(f"/apis/batch/v1/namespaces/{namespace}/jobs")["items"])
+
     def clusters(self, namespace: str = "headrace") -> list[Object]:
         return list(self.ask(f"/apis/kubernetes.dask.org/v1/namespaces/{namespace}/daskclusters")["items"])
 
@@ -141,6 +144,12 @@ class Kube:
         for process in tree(os.getpid()):
             if process.name() == "unshare" and any(wanted in word for word in process.cmdline()):
                 process.kill()
+
+    def limit(self, pod: Object, memory: str) -> None:
+        """Give the container of a pod another memory limit, as resizing it in place does."""
+        meta = pod["metadata"]
+        change = {"op": "replace", "path": "/spec/containers/0/resources/limits/memory", "value": memory}
+        self.ask(f"/api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}", "PATCH", [change])
 
     @contextmanager
     def exposed(self, port: int) -> Iterator[str]:

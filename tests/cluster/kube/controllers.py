@@ -117,12 +117,27 @@ def _lead_job(store: Store, job: Object) -> None:
     failures = phases.count("Failed") + sum(restarts(pod) for pod in pods)
     if "Succeeded" in phases:
         _end_job(store, job, "Complete", succeeded=1)
-    elif failures > job["spec"].get("backoffLimit", 6):
+    elif failures > job["spec"].get("backoffLimit", 6) or any(fails_job(job, pod) for pod in pods):
         for pod in pods:
             store.delete(PODS, pod)
         _end_job(store, job, "Failed", failed=failures)
     elif all(phase == "Failed" for phase in phases):
         _make_pod(store, job)
+
+
+def fails_job(job: Object, pod: Object) -> bool:
+    """Whether the policy of a job gives it up for the exit code of a pod."""
+    rules = job["spec"].get("podFailurePolicy", {}).get("rules", [])
+    wanted = [rule["onExitCodes"]["values"] for rule in rules if rule["action"] == "FailJob"]
+    return any(ending(pod).get("exitCode") in values for values in wanted)
+
+
+def ending(pod: Object) -> dict[str, Any]:
+    """How the container of a pod has ended; empty while it has not."""
+    for each in pod.get("status", {}).get("containerStatuses", []):
+        if "terminated" in each["state"]:
+            return dict(each["state"]["terminated"])
+    return {}
 
 
 def _end_job(store: Store, job: Object, condition: str, **counts: Any) -> None:

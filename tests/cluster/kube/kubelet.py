@@ -281,7 +281,8 @@ class Kubelet:
             container.begin_after = time.monotonic() + min(5.0, 0.5 * container.restarts)
         else:
             phase = "Succeeded" if code == 0 else "Failed"
-            self._store.set_status(PODS, pod, phase=phase, containerStatuses=[self._state(pod, container)])
+            ended = self._state(pod, container) | {"state": container.last}
+            self._store.set_status(PODS, pod, phase=phase, containerStatuses=[ended])
 
     def _end(self, pod: Object, container: Container) -> None:
         process = container.started

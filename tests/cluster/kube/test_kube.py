@@ -14,7 +14,8 @@ import fsspec
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from tests.cluster.kube.controllers import restarts
+from tests.cluster.conftest import write_workflow as write_small_workflow
+from tests.cluster.kube.controllers import conditions, ending, restarts
 
 from headrace.cluster.jobs import read_heartbeat, read_log
 
@@ -94,7 +95,7 @@ def write_files(storage: str, *, every: int, **train: int) -> None:
     )
 
 
-def test_flights_from_submit_to_report_over_tls_with_workers_and_coordinator_killed(
+def test_flights_from_submit_to_report_over_tls_with_a_worker_killed_and_a_coordinator_out_of_memory(
     kube: Kube, storage: str, in_tmp: Path
 ):
     from tests.cluster.kube.cluster import wait_for
@@ -112,18 +113,66 @@ def test_flights_from_submit_to_report_over_tls_with_workers_and_coordinator_kil
     kube.kill(worker)
     wait_for(lambda: sum(restarts(pod) for pod in kube.pods("worker")) == 1, 60, kube.told)
     (pod,) = kube.job_pods()
-    kube.kill(pod)
-    wait_for(lambda: [restarts(pod) for pod in kube.job_pods()] == [1], 60, kube.told)
+    kube.limit(pod, "64Mi")
+    wait_for(lambda: len(kube.job_pods()) == 2, 60, kube.told)
+    assert [ending(pod)["reason"] for pod in kube.job_pods() if ending(pod)] == ["OOMKilled"]
 
     headrace(kube, "jobs", "wait", run, "--timeout", "600")
     filesystem = fsspec.filesystem("s3")
     assert filesystem.exists(f"{run}/report.html")
-    wait_for(lambda: kube.job_pods()[0]["status"]["phase"] == "Succeeded", 60, kube.told)
+    wait_for(lambda: phases(kube) == ["Failed", "Succeeded"], 60, kube.told)
     assert kube.clusters() == []
     assert kube.api.refusals == []
     text = "".join(part for part, _ in read_log(run))
     assert text.count("coordinator ") == 2
     assert "WARNING" not in text
+
+
+def phases(kube: Kube) -> list[str]:
+    return sorted(pod["status"]["phase"] for pod in kube.job_pods())
+
+
+def test_a_job_whose_run_was_given_wrong_input_is_given_up_at_once(kube: Kube, storage: str, in_tmp: Path):
+    from tests.cluster.kube.cluster import wait_for
+
+    document = yaml.safe_load((ROOT / "examples/flights/workflow.yaml").read_text())
+    document["data"]["url"] = f"{storage}/nowhere"
+    Path("workflow.yaml").write_text(yaml.safe_dump(document))
+    keys = {"extends": str(ROOT / "cluster/kubernetes.yaml"), "workers": 1, "memory": "512MiB"}
+    Path("cluster.yaml").write_text(yaml.safe_dump(keys))
+    before = {job["metadata"]["name"] for job in kube.jobs()}
+    run = f"{storage}/runs/wrong"
+    headrace(kube, "submit", "workflow.yaml", "--cluster", "cluster.yaml", "--run", run)
+    (job,) = (job for job in kube.jobs() if job["metadata"]["name"] not in before)
+
+    def state() -> dict[str, str]:
+        return next(conditions(each) for each in kube.jobs() if each["metadata"] == job["metadata"])
+
+    wait_for(state, 120, kube.told)
+    assert state() == {"Failed": "True"}
+    beat = read_heartbeat(run)
+    assert beat is not None
+    assert beat.state == "failed"
+    assert "nowhere" in beat.error
+
+
+def test_a_cluster_stays_while_it_is_up(kube: Kube, in_tmp: Path):
+    keys = {"kind": "kubernetes", "image": "headrace:1", "namespace": "headrace", "memory": "512MiB"}
+    Path("cluster.yaml").write_text(yaml.safe_dump({**keys, "wait": "3min"}))
+    headrace(kube, "cluster", "up", "cluster.yaml")
+    try:
+        for file in ("cluster.yaml", "cluster.up.yaml"):
+            told = json.loads(headrace(kube, "cluster", "status", file, "--json"))
+            assert told["encrypted"]
+            assert [worker["memory"] for worker in told["workers"]] == [512 << 20]
+        write_small_workflow()
+        headrace(kube, "run", "workflow.yaml", "--cluster", "cluster.up.yaml", "--run", "run")
+        assert json.loads(Path("run/run.json").read_text())["status"] == "passed"
+        assert len(kube.clusters()) == 1
+    finally:
+        headrace(kube, "cluster", "down", "cluster.yaml")
+    assert kube.clusters() == []
+    assert not Path("cluster.up.yaml").exists()
 
 
 def test_a_cluster_is_checked_from_outside_through_a_forwarded_port(kube: Kube, in_tmp: Path):
