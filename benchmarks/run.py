@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 
 from measure import measure
-from tables import draw, page
+from tables import draw, page, with_serving
 
 ROOT = Path(__file__).parent.parent
 DASK_ML_ROWS = 2_000_000
@@ -57,6 +57,8 @@ def main():
         ("fit_headrace", few, given.workers, ""),
         ("fit_headrace", given.rows, 1, ""),
         ("fit_headrace", given.rows, given.workers, ""),
+        ("fit_processes", given.rows, 1, ""),
+        ("fit_processes", given.rows, given.workers, ""),
         ("fit_sklearn", given.rows, given.workers, ""),
         ("folds_headrace", few, given.workers, ""),
         ("folds_sklearn", few, given.workers, ""),
@@ -79,7 +81,11 @@ def main():
     document = {"rows": given.rows, "workers": given.workers, "machine": machine(), "results": results}
     given.out.mkdir(parents=True, exist_ok=True)
     (given.out / "results.json").write_text(json.dumps(document, indent=1) + "\n")
-    (given.out / "README.md").write_text(page(document))
+    served = given.out / "serving.json"
+    text = page(document)
+    (given.out / "README.md").write_text(
+        with_serving(text, json.loads(served.read_text())) if served.exists() else text
+    )
     draw(document, given.out / "plot.svg")
     print(given.out / "README.md")
 

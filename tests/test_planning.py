@@ -14,6 +14,7 @@ from headrace.engine.plan import ALLOCATOR_BYTES, PROCESS_BYTES, VALIDATION_ROWS
 from headrace.opening import judged_rows, open_data
 from headrace.planning import plan_run, plan_within
 from headrace.preparation import native
+from headrace.training import trees
 from headrace.workflow import WorkflowFile, parse_workflow
 
 if TYPE_CHECKING:
@@ -115,3 +116,21 @@ def test_threads_of_the_leading_process_hold_what_it_does(wide: Path) -> None:
     assert here.memory_projected == apart.memory_projected
     led = apart.memory_leading - PROCESS_BYTES - ALLOCATOR_BYTES
     assert here.memory_leading == here.memory_projected + led > here.memory_projected
+
+
+@pytest.mark.parametrize(
+    ("lanes", "workers", "share"), [(1, 3, 1), (4, 2, 1 / 2), (4, 3, 1 / 2), (64, 64, 1 / 64)]
+)
+def test_lanes_on_several_workers_share_what_boosted_trees_hold(
+    wide: Path, monkeypatch: pytest.MonkeyPatch, lanes: int, workers: int, share: float
+) -> None:
+    monkeypatch.setattr(trees, "ROW_BYTES", MIB)
+    options = parse_workflow(
+        "problem: {name: wide, task: classification, target: y}\n"
+        f"data: {{url: '{wide}', split: {{kind: random, test: 0.2}}}}\n"
+        f"models: [{{name: m, estimator: xgboost.XGBClassifier}}]\ntrain: {{lanes: {lanes}}}\n"
+    )
+    opened = open_data(options, 64 * MIB)
+    plan = plan_run(options, opened, workers=workers, threads=1, memory_budget=64 * MIB)
+    grown = plan.memory_projected - PROCESS_BYTES - ALLOCATOR_BYTES - 64 * MIB // trees.BINNED_SHARE
+    assert grown == pytest.approx(2_000 * 0.8 * share * MIB, abs=1)

@@ -35,7 +35,7 @@ def workflow(data):
     }
 
 
-def main():
+def main(*, processes=False):
     given, clock = arguments(), Clock()
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "workflow.yaml"
@@ -43,7 +43,7 @@ def main():
         document["publish"] = {"registry": str(Path(directory) / "registry")}
         path.write_text(yaml.safe_dump(document))
         run_dir = Path(directory) / "run"
-        cluster = ClusterFile(workers=given.workers, memory=given.memory, processes=False)
+        cluster = ClusterFile(workers=given.workers, memory=given.memory, processes=processes)
         record = Workflow.load(str(path)).run(cluster=cluster, run_dir=str(run_dir)).run
     stages = record["seconds"]
     clock.stages = {name: stages[name] for name in MEASURED if name in stages}

@@ -26,8 +26,9 @@ from headrace.preparation.needs import reduced_texts
 from headrace.profiling.slabs import deal_finders, rest_of
 from headrace.training.dask_models import DASK_MODELS
 from headrace.training.dask_solving import COPIES
-from headrace.training.routes import passes_of
+from headrace.training.routes import TREES, passes_of
 from headrace.training.search import most_preparations, rounds_of
+from headrace.training.trees import growing_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -126,6 +127,7 @@ def plan_run(
         found=training_parts(splitter) * sum(found_bytes(each, opened.trained.rows) for each in learnt),
         fitted=sum(fitted_bytes(each, opened.trained.rows) for each in learnt),
         loaded=resident_bytes(opened.profiled.embeddings, threads) + (RESIDENT if opened.native else 0),
+        grown=_grown(workflow, opened, workers),
         led=_led(workflow, opened),
         in_process=in_process,
     )
@@ -172,6 +174,14 @@ def _learnt_again(workflow: WorkflowFile, opened: Opened) -> int:
     folds, shared = opened.splitter.folds, getattr(workflow.validation, "shared_preparation", False)
     sets = 1 if folds is None or shared else len(folds.folds) + 1
     return sets * sum(8 * width * width for width, _ in texts.values())
+
+
+def _grown(workflow: WorkflowFile, opened: Opened, workers: int) -> int:
+    """Bytes that XGBoost takes of a worker; 0 when no trees are grown."""
+    if not any(model.estimator in TREES for model in workflow.models):
+        return 0
+    rows = math.ceil(opened.trained.rows * (1.0 - opened.splitter.test))
+    return growing_bytes(rows, workers=workers, lanes=workflow.train.lanes, memory=opened.dataset.memory)
 
 
 def _peer_costs(workflow: WorkflowFile) -> list[str]:

@@ -128,3 +128,18 @@ def test_what_a_preparation_learns_in_a_pass_of_its_own_is_planned_and_counted()
     chunks = 2 * COPIES_OF_A_CHUNK * MIB
     assert with_pass.memory_projected == PROCESS_BYTES + ALLOCATOR_BYTES + chunks + 9 * 32 * MIB
     assert with_pass.largest_at == "most of it for products of tokens, 288 MiB"
+
+
+def test_what_boosted_trees_hold_while_they_grow_is_planned_in_place_of_chunks() -> None:
+    def plan(grown: int) -> Plan:
+        return make_plan(
+            reads(8), reads(7), reads(1), ["a"], row_bytes=24, epochs=["epoch 1"], workers=1, threads=2,
+            memory_budget=1024 * MIB, grown=grown,
+        )  # fmt: skip
+
+    assert plan(MIB).memory_projected == plan(0).memory_projected
+    assert plan(800 * MIB).memory_projected == PROCESS_BYTES + ALLOCATOR_BYTES + 800 * MIB
+    with pytest.raises(
+        InputError, match=r"800 MiB for what boosted trees hold of each row.* more `train\.lanes`"
+    ):
+        plan(800 * MIB).require_fit()

@@ -141,6 +141,7 @@ def make_plan(
     found: int = 0,
     fitted: int = 0,
     loaded: int = 0,
+    grown: int = 0,
     led: int = 0,
     in_process: bool = False,
 ) -> Plan:
@@ -182,6 +183,8 @@ def make_plan(
         Bytes of what a fitted preparation holds by value.
     loaded : int, optional
         Bytes that language models take of a process, with what they compute with, and compiled loops.
+    grown : int, optional
+        Bytes that a worker holds while boosted trees grow, when no chunk is read.
     led : int, optional
         Bytes of what the process that leads the run holds.
     in_process : bool, optional
@@ -205,7 +208,7 @@ def make_plan(
     width, groups = width or len(columns), parts * classes
     projected = project_memory(
         every, row_bytes=row_bytes, workers=workers, threads=threads, copies=copies,
-        columns=width, groups=groups, judged=judged, learnt_again=learnt_again, found=found, fitted=fitted,
+        columns=width, groups=groups, judged=judged, learnt_again=learnt_again, found=found, fitted=fitted, grown=grown,
     ) + loaded  # fmt: skip
     summaries = summary_memory(profiled, width, groups, workers=workers, threads=threads)
     largest = max(every, key=lambda each: each.largest)
@@ -218,6 +221,11 @@ def make_plan(
     findings = found * (merged_at_once(profiled, workers=workers, threads=threads) + threads)
     if findings > max(summaries, again, projected // 4):
         most = f"most of it for what the preparation finds beside the profile, {findings / MIB:,.0f} MiB"
+    if grown > projected // 2:
+        most = (
+            f"{grown / MIB:,.0f} MiB for what boosted trees hold of each row while they grow, "
+            "which more `train.lanes` on more workers share"
+        )
     cached = trained.rows * row_bytes if cache and len(epochs) > 1 else 0
     kept = [] if not cached else [_cache_note(cached, cache)]
     return Plan(
@@ -261,10 +269,11 @@ def project_memory(
     learnt_again: int = 0,
     found: int = 0,
     fitted: int = 0,
+    grown: int = 0,
 ) -> int:
     """Project the peak of one worker in bytes, as a sum that can be checked by eye.
 
-    A process without data; what the allocator keeps; and the largest of three, each with the copies of a chunk at work for each thread: the
+    A process without data; what the allocator keeps; and what boosted trees hold while they grow, or the largest of three, each with the copies of a chunk at work for each thread: the
     summaries of a profile (`summary_memory`) with what a preparation finds beside it (of which a merge holds one more, before it
     is cut to its bound), what a preparation learns in a pass of its own, or, in training, the prepared blocks that wait for their turn
     (at most twice as many as there are threads in all, or as many when folds prepare them in their own way, and they may
@@ -284,6 +293,7 @@ def project_memory(
         + max(
             copied * profiled.largest + summaries + findings,
             copied * max(trained.largest, tested.largest) + max(training, again),
+            grown,
         )
     )
 

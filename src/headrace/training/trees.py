@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from dataclasses import replace
@@ -34,6 +35,10 @@ BINNED_BYTES = 2
 """Bytes of a binned number: by row, and once more by column."""
 BINNED_SHARE = 8
 """Binned rows of a task that are more than this part of a worker's memory stay on disk."""
+ROW_BYTES = 60
+"""What XGBoost holds of a row while trees grow, whatever its width: its number in the order of the leaves and twice in that to come, its
+leaf, label, weight, gradient, hessian and margin, and what the allocator loses. The last three once a class where there are more than
+two, which is known from the profile only."""
 
 
 def fit_trees(
@@ -128,6 +133,24 @@ def fit_trees(
         each.name: tuple(found[each.name, fold] for fold in range(folds) if (each.name, fold) in found)
         for each, _ in candidates
     }
+
+
+def growing_bytes(rows: int, *, workers: int, lanes: int, memory: int) -> int:
+    """Bytes that a worker holds at most, beside its libraries, while trees grow.
+
+    Parameters
+    ----------
+    rows : int
+        That may be learnt from.
+    workers : int
+        Processes over which the lanes are spread.
+    lanes : int
+        Tasks among which the rows are shared out.
+    memory : int
+        Bytes of a worker, of which binned rows take a part at most.
+    """
+    share = math.ceil(lanes / workers) / lanes
+    return math.ceil(rows * share * ROW_BYTES) + memory // BINNED_SHARE
 
 
 def grown_rounds(folds: Sequence[Fitted | Trained]) -> int:
