@@ -8,23 +8,16 @@ program runs alone in its own process; the memory is that of its whole tree.
 
 from __future__ import annotations
 
-import argparse
 import json
-from dataclasses import asdict
-from pathlib import Path
 
 from measure import measure
-from run import data_of, machine
+from run import data_of, options, write
 
 NAMES = ("hyperband_headrace", "hyperband_dask_ml")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=2_000_000)
-    parser.add_argument("--limit", type=float, default=1800, help="seconds that one program may take")
-    parser.add_argument("--json", type=Path, help="write the figures here as well")
-    given = parser.parse_args()
+    given = options(__doc__, rows=2_000_000, limit=1800)
     found = {name: measure(name, data_of(given.rows), workers=2, limit=given.limit) for name in NAMES}
     for name, each in found.items():
         said = each.document or {}
@@ -43,10 +36,7 @@ def main() -> None:
             "auc_difference": round(ours.document["auc"] - theirs.document["auc"], 6),
         }
         print(json.dumps(figures))
-    if given.json:
-        results = {name: asdict(each) for name, each in found.items()}
-        document = {"rows": given.rows, "machine": machine(), **figures, "results": results}
-        given.json.write_text(json.dumps(document, indent=1) + "\n")
+    write(given.json, {"rows": given.rows, **figures}, found)
 
 
 if __name__ == "__main__":

@@ -37,6 +37,23 @@ def data_of(rows):
     return directory
 
 
+def options(about, *, rows, limit):
+    """Read the command line of a comparison of programs."""
+    parser = argparse.ArgumentParser(description=about)
+    parser.add_argument("--rows", type=int, default=rows)
+    parser.add_argument("--limit", type=float, default=limit, help="seconds that one program may take")
+    parser.add_argument("--json", type=Path, help="write the figures here as well")
+    return parser.parse_args()
+
+
+def write(place, figures, found):
+    """Write figures with what each program did, where that is asked for."""
+    if place:
+        results = {name: asdict(each) for name, each in found.items()}
+        document = {"machine": machine(), **figures, "results": results}
+        place.write_text(json.dumps(document, indent=1) + "\n")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=20_000_000)

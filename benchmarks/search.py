@@ -10,16 +10,13 @@ different rows of a fold, and see rows in a different order, so that candidates 
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
-from dataclasses import asdict
-from pathlib import Path
 
 from scipy.stats import spearmanr
 
 from measure import ALTERNATIVES, measure
-from run import data_of, machine
+from run import data_of, options, write
 
 sys.path.insert(0, str(ALTERNATIVES))
 from search_work import CANDIDATES, FOLDS, run_of, with_folds
@@ -51,11 +48,7 @@ def compared(board, ours, theirs):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=5_000_000)
-    parser.add_argument("--limit", type=float, default=3600, help="seconds that one program may take")
-    parser.add_argument("--json", type=Path, help="write the figures here as well")
-    given = parser.parse_args()
+    given = options(__doc__, rows=5_000_000, limit=3600)
     source = data_of(given.rows)
     data = source.with_name(f"{source.name}-folds")
     if not data.exists():
@@ -74,10 +67,7 @@ def main() -> None:
         board = json.loads((run_of(data) / "leaderboard.json").read_text())
         figures = compared(board, ours, theirs)
         print(json.dumps({key: value for key, value in figures.items() if key != "candidates"}, indent=1))
-    if given.json:
-        results = {name: asdict(each) for name, each in found.items()}
-        document = {"rows": given.rows, "fits": CANDIDATES * FOLDS, "machine": machine(), **figures}
-        given.json.write_text(json.dumps({**document, "results": results}, indent=1) + "\n")
+    write(given.json, {"rows": given.rows, "fits": CANDIDATES * FOLDS, **figures}, found)
 
 
 if __name__ == "__main__":

@@ -2,29 +2,50 @@
 
     python benchmarks/serving.py PACKAGE [--seconds 5] [--mlflow /path/to/mlflow/python]
 
-Every server runs alone, in one process; one load generator of plain sockets asks each. What matters is the ratios.
+Every server runs alone, in one process; one load generator of plain sockets asks each. What matters is the ratios. What
+headrace adds to ONNX Runtime is measured in one process, where calls of the runtime, requests to the application and
+their steps take turns. The result goes to docs/benchmarks/serving.json and into the README beside it.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
+import contextlib
+import itertools
 import json
 import os
-import socket
+import pickle
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime as ort
 import psutil
 import uvloop
 
+from clients import Asked, ask, cpu_seconds, free_port, request_of, start, stop
+from headrace.packaging.exports.onnx_file import MODEL
+from headrace.packaging.package import read_package
+from headrace.serving import logs
+from headrace.serving.answers import encode, rows_of
+from headrace.serving.app import Server
+from headrace.serving.batching import Batch
+from headrace.serving.bodies import JSON, read_body
+from headrace.serving.examples import example_row
+from headrace.serving.feeds import feeds_of_rows
+from headrace.serving.limits import Trace
+from headrace.serving.loading import Models
+from headrace.serving.options import ServeOptions
+from run import ROOT, machine
+from tables import with_serving
+
+PLACE = ROOT / "docs" / "benchmarks"
 CLIENTS = (1, 8, 64)
+TURNS, CALLS = 20, 100
 BARE = """
 import json, sys
 import numpy as np, pandas as pd, uvicorn
@@ -55,190 +76,172 @@ mlflow.sklearn.save_model(pickle.load(open(sys.argv[1], "rb")), sys.argv[2], ser
 """
 
 
-def request_of(path: str, body: Any) -> bytes:
-    """Write a request once, to be sent many times."""
-    content = json.dumps(body).encode()
-    head = f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
-    return head.encode() + content
-
-
-async def answer_of(reader: asyncio.StreamReader) -> tuple[int, bytes]:
-    """Read one answer: its status and body."""
-    head = await reader.readuntil(b"\r\n\r\n")
-    length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
-    return int(head.split(b" ", 2)[1]), await reader.readexactly(int(length.split(b":")[1]))
-
-
-class Client(asyncio.Protocol):
-    """Sends a request as soon as the last one is answered; it takes a tenth of the time that asyncio's streams take."""
-
-    def __init__(self, request: bytes, until: float, took: list[float], failures: list[str]) -> None:
-        self._request, self._until = request, until
-        self._took, self._failures = took, failures
-        self._held = b""
-        self.done = asyncio.get_running_loop().create_future()
-
-    def connection_made(self, transport: Any) -> None:
-        self._transport = transport
-        self._send()
-
-    def data_received(self, data: bytes) -> None:
-        self._held += data
-        head, found, body = self._held.partition(b"\r\n\r\n")
-        if not found:
-            return
-        at = head.lower().index(b"content-length:") + len(b"content-length:")
-        if len(body) < int(head[at:].split(b"\r\n", 1)[0]):
-            return
-        self._took.append(time.perf_counter() - self._start)
-        if head[9:12] != b"200":
-            self._failures.append(body[:200].decode())
-        self._held = b""
-        if time.perf_counter() < self._until:
-            self._send()
-        else:
-            self._transport.close()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.done.set_result(exc)
-
-    def _send(self) -> None:
-        self._start = time.perf_counter()
-        self._transport.write(self._request)
-
-
-async def client(port: int, request: bytes, until: float, took: list[float], failures: list[str]) -> None:
-    _, protocol = await asyncio.get_running_loop().create_connection(
-        lambda: Client(request, until, took, failures), "127.0.0.1", port
-    )
-    await protocol.done
-
-
 async def load(
-    port: int, path: str, body: Any, clients: int, seconds: float, server: psutil.Process
+    port: int, request: bytes, clients: int, seconds: float, server: psutil.Process
 ) -> dict[str, float]:
-    request = request_of(path, body)
-    for warm in (True, False):
-        took: list[float] = []
-        failures: list[str] = []
-        worked, start = cpu_seconds(server), time.perf_counter()
-        until = start + (seconds / 4 if warm else seconds)
-        await asyncio.gather(*[client(port, request, until, took, failures) for _ in range(clients)])
-        elapsed, worked = time.perf_counter() - start, cpu_seconds(server) - worked
-    if failures:
-        raise SystemExit(f"{path}: {failures[0]}")
-    p50, p99 = np.quantile(np.array(took) * 1000, [0.5, 0.99])
+    for share in (0.25, 1.0):  # first to warm up
+        worked, begun = cpu_seconds(server), time.perf_counter()
+        until = begun + share * seconds
+        asked = Asked(lambda _, until=until: time.perf_counter() >= until)
+        await ask(port, request, clients, asked)
+        elapsed, worked = time.perf_counter() - begun, cpu_seconds(server) - worked
+    if asked.failures:
+        raise SystemExit(asked.failures[0])
+    p50, p99 = np.quantile(np.array(asked.seconds) * 1000, [0.5, 0.99])
     return {
         "p50": round(float(p50), 3),
         "p99": round(float(p99), 3),
-        "per_second": round(len(took) / elapsed, 1),
-        "cpu_microseconds": round(worked / len(took) * 1e6),
+        "per_second": round(asked.count / elapsed, 1),
+        "cpu_microseconds": round(worked / asked.count * 1e6),
     }
 
 
-def cpu_seconds(server: psutil.Process) -> float:
-    """What a server and its processes have worked: on a busy machine it tells more than the clock."""
-    tree = [server, *server.children(recursive=True)]
-    return sum(sum(process.cpu_times()[:2]) for process in tree)
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
-def started(process: subprocess.Popen[bytes], port: int, alive: str) -> None:
-    """Wait until a server answers."""
-    until = time.monotonic() + 300
-    while True:
+def measure(command: list[str], alive: str, path: str, body: Any, seconds: float) -> dict[str, Any]:
+    port, request = free_port(), request_of(path, body)
+    results = {}
+    with tempfile.TemporaryDirectory() as place:
+        log = Path(place, "log")
+        process = start([*command, str(port)], port, alive, log)
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}{alive}", timeout=1):
-                return
-        except OSError as error:
-            if process.poll() is not None or time.monotonic() > until:
-                raise SystemExit(f"{process.args}: did not start") from error
-            time.sleep(0.1)
+            for clients in CLIENTS:
+                at = log.stat().st_size
+                figures = uvloop.run(load(port, request, clients, seconds, psutil.Process(process.pid)))
+                results[str(clients)] = figures | told_in(log.read_bytes()[at:])
+        finally:
+            stop(process)
+    return results
 
 
-def measure(
-    command: list[str], port: int, alive: str, path: str, body: Any, seconds: float
-) -> dict[str, Any]:
-    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    environment["MLFLOW_ALLOW_FILE_STORE"] = "true"  # without a tracking server it keeps its records in files
-    environment["PATH"] = f"{Path(command[0]).parent}{os.pathsep}{environment['PATH']}"
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=environment)
-    try:
-        started(process, port, alive)
+def told_in(log: bytes) -> dict[str, float]:
+    """What headrace logs of each request: milliseconds from its headers to the end of its answer."""
+    lines = [json.loads(line) for line in log.splitlines() if line.startswith(b'{"at"')]
+    took = [line["milliseconds"] for line in lines if line.get("path") == "/v1/predict"]
+    return {"server_p50": round(float(np.median(took)), 3)} if took else {}
+
+
+class Inside:
+    """The application in this process, asked about one row without a socket."""
+
+    def __init__(self, package: str) -> None:
+        options = ServeOptions(model=package)
+        self.server = Server(options, Models(options))
+        self.slot = self.server.models.slots["champion"]
+        self.signature = self.slot.predictor.signature
+        row = example_row(self.signature)
+        self.content = json.dumps({"rows": [row]}).encode()
+        self.feeds = feeds_of_rows([row], self.signature.inputs)
+        self.answer = self.slot.predictor.answer(self.feeds)
+        self.batch = Batch(self.slot, False, self.feeds, self.answer, 1e-4, ("",), (1,))
+        settings = ort.SessionOptions()
+        settings.intra_op_num_threads = settings.inter_op_num_threads = 1
+        content = read_package(package).contents[MODEL]
+        self.session = ort.InferenceSession(content, settings, providers=["CPUExecutionProvider"])
+
+    async def request(self) -> None:
+        length = b"%d" % len(self.content)
+        headers = [(b"host", b"a"), (b"content-type", JSON.encode()), (b"content-length", length)]
+        scope = {"type": "http", "method": "POST", "path": "/v1/predict", "headers": headers}
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": self.content, "more_body": False}
+
+        async def send(message: dict[str, Any]) -> None:
+            assert message.get("status", 200) == 200
+
+        await self.server.app(scope, receive, send)
+
+    def steps(self) -> dict[str, float]:
+        """Do what a request needs, one step after the other, and take the time of each."""
+        predictor, metrics = self.slot.predictor, self.server.metrics
+        ends = [("", time.perf_counter())]
+        body = read_body(self.content, JSON, 10)
+        ends.append(("read strict JSON", time.perf_counter()))
+        feeds = body.feeds(self.signature)
+        ends.append(("values to tensors", time.perf_counter()))
+        predictor.guard.check(feeds)
+        ends.append(("guard", time.perf_counter()))
+        predictor.outputs(feeds)
+        ends.append(("ONNX Runtime, between other work", time.perf_counter()))
+        said = {"model": self.slot.version, "arm": self.slot.arm, "request_id": "0" * 32}
+        encode({**said, "rows": rows_of(self.answer, self.signature.classes)})
+        ends.append(("write JSON", time.perf_counter()))
+        metrics.batch(self.batch)
+        metrics.request("/v1/predict", 200, 1e-4, self.slot.version, self.slot.arm)
+        ends.append(("metrics", time.perf_counter()))
+        logs.write_request(Trace("0" * 32, "POST", "/v1/predict", 0.0, 200, 1e-4, self.slot.version))
+        ends.append(("line in the log", time.perf_counter()))
+        return {name: end - begun for (_, begun), (name, end) in itertools.pairwise(ends)}
+
+    async def measure(self) -> dict[str, Any]:
+        """Microseconds at the median: the bare call, again and again as it is fastest; whole requests; their steps."""
+        bare: list[float] = []
+        whole: list[float] = []
+        steps: list[dict[str, float]] = []
+        for turn in range(TURNS + 1):
+            if turn == 1:  # the first one warms up
+                for taken in (bare, whole, steps):
+                    taken.clear()
+            for _ in range(CALLS):
+                begun = time.perf_counter()
+                self.session.run(None, self.feeds)
+                bare.append(time.perf_counter() - begun)
+            for _ in range(CALLS):
+                begun = time.perf_counter()
+                await self.request()
+                whole.append(time.perf_counter() - begun)
+            steps += [self.steps() for _ in range(CALLS)]
+        parts = {name: microseconds([each[name] for each in steps]) for name in steps[0]}
+        parts["request, turn of the loop, answer"] = microseconds(whole) - sum(parts.values())
         return {
-            str(clients): uvloop.run(load(port, path, body, clients, seconds, psutil.Process(process.pid)))
-            for clients in CLIENTS
+            "onnxruntime": microseconds(bare),
+            "request": microseconds(whole),
+            "over_onnxruntime": microseconds(whole) - microseconds(bare),
+            "steps": parts,
         }
-    finally:
-        process.terminate()
-        process.wait(30)
 
 
-def onnx_alone(package: Any, row: dict[str, Any]) -> float | None:
-    """Milliseconds of the bare call of ONNX Runtime on one row, at the median."""
-    from headrace.packaging.exports.onnx_file import MODEL, OnnxModel
-    from headrace.serving.feeds import feeds_of_rows
+def microseconds(seconds: list[float]) -> int:
+    return round(float(np.median(seconds)) * 1e6)
 
-    if MODEL not in package.contents:
-        return None
-    model = OnnxModel(package.contents[MODEL], package.manifest.signature)
-    feeds = feeds_of_rows([row], package.manifest.signature.inputs)
-    took = []
-    for _ in range(3000):
-        start = time.perf_counter()
-        model.run(feeds)
-        took.append(time.perf_counter() - start)
-    return round(float(np.median(took)) * 1000, 4)
+
+def ours_inside(package: str) -> dict[str, Any]:
+    with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stderr(nowhere):
+        return uvloop.run(Inside(package).measure())
+
+
+def saved_for_mlflow(python: str, package: Any, place: str) -> str:
+    Path(place, "model.pkl").write_bytes(pickle.dumps(package.model()))
+    Path(place, "save.py").write_text(SAVE)
+    subprocess.run([python, f"{place}/save.py", f"{place}/model.pkl", f"{place}/mlflow"], check=True)
+    return f"{place}/mlflow"
 
 
 def main() -> None:
-    from headrace.packaging.package import read_package
-    from headrace.serving.examples import example_row
-
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("package")
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--mlflow", help="a Python that has mlflow, headrace and their dependencies")
     options = parser.parse_args()
     package = read_package(options.package)
     row = example_row(package.manifest.signature)
-    results: dict[str, Any] = {"onnxruntime_alone_ms": onnx_alone(package, row)}
+    results: dict[str, Any] = {"inputs": len(row), "machine": machine(), "seconds": options.seconds}
+    results["load_average"] = round(os.getloadavg()[1], 1)
+    results["inside_microseconds"] = ours_inside(options.package)
     with tempfile.TemporaryDirectory() as place:
-        port = free_port()
-        serve = [sys.executable, "-m", "headrace", "serve", options.package, "--port", str(port)]
-        results["headrace"] = measure(serve, port, "/readyz", "/v1/predict", {"rows": [row]}, options.seconds)
-        port = free_port()
+        command = [sys.executable, "-m", "headrace", "serve", options.package, "--port"]
+        results["headrace"] = measure(command, "/readyz", "/v1/predict", {"rows": [row]}, options.seconds)
         bare = Path(place, "bare.py")
         bare.write_text(BARE)
-        command = [sys.executable, str(bare), options.package, str(port)]
-        results["fastapi"] = measure(command, port, "/openapi.json", "/predict", [row], options.seconds)
+        command = [sys.executable, str(bare), options.package]
+        results["fastapi"] = measure(command, "/openapi.json", "/predict", [row], options.seconds)
         if options.mlflow:
-            import pickle
-
-            Path(place, "model.pkl").write_bytes(pickle.dumps(package.model()))
-            Path(place, "save.py").write_text(SAVE)
-            saved = f"{place}/mlflow"
-            subprocess.run([options.mlflow, f"{place}/save.py", f"{place}/model.pkl", saved], check=True)
-            port = free_port()
-            command = [
-                options.mlflow,
-                "-m",
-                "mlflow",
-                "models",
-                "serve",
-                "-m",
-                saved,
-                "--env-manager",
-                "local",
-            ]
+            saved = saved_for_mlflow(options.mlflow, package, place)
+            serve = ["-m", "mlflow", "models", "serve", "-m", saved, "--env-manager", "local", "-p"]
             body = {"dataframe_split": {"columns": list(row), "data": [list(row.values())]}}
             results["mlflow"] = measure(
-                [*command, "-p", str(port)], port, "/ping", "/invocations", body, options.seconds
+                [options.mlflow, *serve], "/ping", "/invocations", body, options.seconds
             )
     ours = results["headrace"]
     for other in ("fastapi", "mlflow"):
@@ -251,6 +254,9 @@ def main() -> None:
                 clients: round(held["cpu_microseconds"] / ours[clients]["cpu_microseconds"], 1)
                 for clients, held in results[other].items()
             }
+    (PLACE / "serving.json").write_text(json.dumps(results, indent=1) + "\n")
+    readme = PLACE / "README.md"
+    readme.write_text(with_serving(readme.read_text(), results))
     print(json.dumps(results, indent=1))
 
 

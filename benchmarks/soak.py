@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -73,7 +73,9 @@ class Cluster:
         self._stopped = {}
         self._folder = folder
         self._environment = environment | {
-            "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": f"{SECONDS_WITHOUT_BEAT}s"
+            "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": f"{SECONDS_WITHOUT_BEAT}s",
+            # As in clusters of our own: a worker that is paused for its memory gets no task that would free any.
+            "DASK_DISTRIBUTED__WORKER__MEMORY__PAUSE": "False",
         }
 
     def heal(self):
@@ -239,7 +241,12 @@ def inflict(kind, process, cluster, draw):
         cluster.stop(draw.choice(cluster.workers), draw.uniform(1, LONGEST_STOP))
     else:
         most = draw.randint(*WRITTEN)
-        psutil.Process(process.pid).rlimit(psutil.RLIMIT_FSIZE, (most, most))
+        with suppress(psutil.NoSuchProcess):  # it may just have ended
+            limited = psutil.Process(process.pid)
+            _, hard = limited.rlimit(
+                psutil.RLIMIT_FSIZE
+            )  # cannot be raised again, as the next such fault may ask
+            limited.rlimit(psutil.RLIMIT_FSIZE, (most, hard))
     return False
 
 
@@ -312,10 +319,10 @@ def main():
                 f"{each.number:>4}  {each.store:<5} {each.status:<6} {each.seconds:>6.1f} s  {each.resumes} resumed  {what}",
                 flush=True,
             )
+            figures = summary(outcomes, given)
+            given.out.write_text(json.dumps(figures, indent=1) + "\n")
     if any(each.status != "same" for each in outcomes if not each.number):
         raise SystemExit("a run without faults did not end well: nothing can be compared with it")
-    figures = summary(outcomes, given)
-    given.out.write_text(json.dumps(figures, indent=1) + "\n")
     shown = ("runs", "resumes", "wrong", "stuck")
     print("\n".join(f"{name:<20} {figures[name]:>5}" for name in shown))
     print("\n".join(f"{name:<20} {count:>5}" for name, count in figures["faults"].items()))

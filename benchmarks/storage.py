@@ -1,176 +1,297 @@
-"""Data on S3 against other ways to read the same bytes, and a fit with all on S3 against local disk.
+"""Data on a real S3 server on this machine: reading against other ways, and whole runs against local disk.
 
-    python benchmarks/storage.py read DATA s3://bucket/bench       # throughput of projected columns
-    python benchmarks/storage.py fit DATA s3://bucket/bench        # data, run and registry on S3 or on disk
+    PYTHONPATH=. python benchmarks/storage.py read data/bench-2000000     # ranges of columns, several ways
+    PYTHONPATH=. python benchmarks/storage.py run data/bench-2000000      # profile to monitor, all on S3 or all on disk
+    PYTHONPATH=. python benchmarks/storage.py run data/flights --workflow examples/flights/workflow.yaml
 
-DATA is a local folder of Parquet (such as ``headrace sample clicks``); it is copied to the URL unless it is there.
-The store is reached as the environment says (AWS_ENDPOINT_URL for a server on this machine). Prints one JSON document.
+The server (SeaweedFS, as the tests start it) is started for the command and its data are thrown away. What is compared
+takes turns; medians count. The server has the same cores as what asks it, so seconds of processor are told as well: they
+are those of the client alone. Figures go to ``docs/benchmarks/storage.json``, one entry a mode and data.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import shutil
+import os
+import resource
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import fsspec
 import pyarrow.fs as arrow_fs
 import pyarrow.parquet as pq
-import s3fs
+import yaml
+from tests.servers import s3_running
 
 from headrace.data.dataset import Dataset
+from headrace.data.footers import leaf_spans
+from headrace.data.parquetfiles import require_same
+from headrace.data.ranges import RangesFile, coalesced, column_ranges, fetch
 from headrace.data.reading import read_chunk
+from headrace.data.storage import join, open_filesystem
+from run import ROOT, machine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from headrace.data.chunks import Chunk, Piece
+
+OUT = ROOT / "docs" / "benchmarks" / "storage.json"
 THREADS = 4
-TIMES = 3
-WORKFLOW = """
-problem: {{name: clicks, task: classification, target: {target}}}
-data: {{url: "{data}"}}
-models: [{{name: logistic, estimator: sklearn.linear_model.SGDClassifier}}]
-train: {{epochs: 1}}
-evaluate: {{bootstrap: 20}}
-publish: {{registry: "{registry}"}}
+COLUMNS = 8
+"""Columns of the narrow read; the other takes all."""
+CLICKS = """
+problem: {name: bench, task: classification, target: click}
+data: {drop: [time], split: {kind: random, test: 0.01, validation: 0.01}}
+models: [{name: logistic, estimator: sklearn.linear_model.SGDClassifier}]
+train: {epochs: 1}
+evaluate: {bootstrap: 20}
+publish: {}
 """
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("mode", choices=["read", "fit"])
+    parser.add_argument("mode", choices=["read", "run"])
     parser.add_argument("data", type=Path)
-    parser.add_argument("url")
-    parser.add_argument("--columns", type=int, default=8, help="columns that are read")
-    parser.add_argument("--target", default="click")
+    parser.add_argument("--times", type=int, default=3, help="repeats of each way")
+    parser.add_argument("--workflow", type=Path, help="of a run; default: one logistic regression of clicks")
     given = parser.parse_args()
-    store = s3fs.S3FileSystem()
-    copy(store, given.data, f"{given.url}/data")
-    if given.mode == "read":
-        result = compare_reads(f"{given.url}/data", given.columns)
-    else:
-        result = compare_fits(store, given.data, given.url, given.target)
+    with tempfile.TemporaryDirectory(prefix="headrace-bench-") as name:
+        place = Path(name)
+        (place / "s3").mkdir()
+        with s3_running(place / "s3") as store:
+            os.environ.update(store.environment)
+            url = f"{store.url}/data"
+            fsspec.filesystem("s3").put(f"{given.data.resolve()}/", url, recursive=True)
+            if given.mode == "read":
+                result = compare_reads(url, given.times)
+            else:
+                text = given.workflow.read_text() if given.workflow else CLICKS
+                result = compare_runs(given.data, store.url, place, yaml.safe_load(text), given.times)
+    known = json.loads(OUT.read_text()) if OUT.exists() else {}
+    known[f"{given.mode} {given.data.name}"] = {"machine": machine(), "times": given.times, **result}
+    OUT.write_text(json.dumps(known, indent=1) + "\n")
     print(json.dumps(result, indent=1))
 
 
-def copy(store: s3fs.S3FileSystem, data: Path, url: str) -> None:
-    for file in sorted(data.glob("*.parquet")):
-        if not store.exists(f"{url}/{file.name}"):
-            store.put_file(str(file), f"{url}/{file.name}")
-
-
-def compare_reads(url: str, count: int) -> dict[str, Any]:
-    """Read the same columns in several ways, by turns, and keep the best of each."""
+def compare_reads(url: str, times: int) -> dict[str, Any]:
+    """Read the same bytes of the same chunks with the same threads in several ways, some columns and all."""
     dataset = Dataset(url)
-    columns = dataset.schema.names[:count]
-    ranges = column_chunks(url, columns)
-    total = sum(end - start for _, start, end in ranges)
-    arrow = arrow_fs.S3FileSystem(**arrow_options())
-    ways: dict[str, Callable[[], object]] = {
-        "headrace, decoded": lambda: read_all(dataset, columns),
-        "s3fs, ranges of column chunks in parallel, not decoded": lambda: read_ranges(ranges),
-        "arrow's S3 file system, decoded": lambda: read_arrow(arrow, dataset, columns),
+    filesystem, _ = open_filesystem(url)
+    address = urlsplit(os.environ["AWS_ENDPOINT_URL"])
+    arrow = arrow_fs.S3FileSystem(endpoint_override=address.netloc, scheme=address.scheme)
+    results = {}
+    for columns in (dataset.schema.names[:COLUMNS], dataset.schema.names):
+        spans = {piece: spans_of(piece, columns) for chunk in dataset.chunks for piece in chunk.pieces}
+        ways: dict[str, Callable[[Chunk], int]] = {
+            "s3fs": partial(by_s3fs, filesystem, spans),
+            "headrace": partial(by_headrace, filesystem, spans),
+            "arrow": partial(by_arrow, arrow, spans),
+            "s3fs, decoded": partial(decoded_by_s3fs, filesystem, spans, columns),
+            "headrace, decoded": partial(decoded, dataset, columns),
+            "arrow, decoded": partial(decoded_by_arrow, arrow, columns),
+        }
+        taken: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
+        for _ in range(times):
+            for name, way in ways.items():
+                wall, cpu = time.perf_counter(), time.process_time()
+                with ThreadPoolExecutor(THREADS) as pool:
+                    sizes = list(pool.map(way, dataset.chunks))
+                taken[name].append((time.perf_counter() - wall, time.process_time() - cpu))
+                expected = dataset.rows if "decoded" in name else total(spans)
+                assert sum(sizes) == expected, f"{name} read {sum(sizes)} of {expected}"
+        results[f"{len(columns)} columns"] = {
+            "megabytes": round(total(spans) / 1e6, 1),
+            **rates(taken, total(spans)),
+        }
+    return {"rows": dataset.rows, "chunks": len(dataset.chunks), "threads": THREADS, **results}
+
+
+def rates(taken: dict[str, list[tuple[float, float]]], size: int) -> dict[str, Any]:
+    """Medians of each way, and of the ratios within one turn."""
+    ways = {
+        name: {
+            "megabytes_per_second": round(size / 1e6 / statistics.median(wall for wall, _ in turns), 1),
+            "processor_ms_per_megabyte": round(statistics.median(cpu for _, cpu in turns) * 1e9 / size, 3),
+        }
+        for name, turns in taken.items()
     }
-    best: dict[str, dict[str, float]] = {}
-    for _ in range(TIMES):
-        for name, way in ways.items():
-            wall, cpu = time.perf_counter(), time.process_time()
-            way()
-            taken = {"seconds": time.perf_counter() - wall, "cpu_seconds": time.process_time() - cpu}
-            best[name] = min(best.get(name, taken), taken, key=lambda each: each["seconds"])
-    for each in best.values():
-        each["megabytes_per_second"] = total / each["seconds"] / 1e6
-    own, plain, *_ = (each["seconds"] for each in best.values())
-    return {
-        "rows": dataset.rows,
-        "columns": columns,
-        "bytes": total,
-        "ways": {name: {key: round(value, 3) for key, value in each.items()} for name, each in best.items()},
-        "throughput_ratio_to_s3fs": round(plain / own, 3),
-    }
+
+    def against_s3fs(name: str) -> float:
+        plain = "s3fs, decoded" if "decoded" in name else "s3fs"
+        pairs = zip(taken[plain], taken[name], strict=True)
+        return round(statistics.median(base / own for (base, _), (own, _) in pairs), 3)
+
+    return {"ways": ways, "throughput_against_s3fs": {name: against_s3fs(name) for name in ways}}
 
 
-def arrow_options() -> dict[str, str]:
-    import os
-
-    address = urlsplit(os.environ.get("AWS_ENDPOINT_URL", ""))
-    return {"endpoint_override": address.netloc, "scheme": address.scheme} if address.netloc else {}
-
-
-def column_chunks(url: str, columns: list[str]) -> list[tuple[str, int, int]]:
-    store = s3fs.S3FileSystem()
-    ranges = []
-    for path in store.glob(f"{url}/*.parquet"):
-        with store.open(path) as file:
-            metadata = pq.read_metadata(file)
-        for number in range(metadata.num_row_groups):
-            for leaf in range(metadata.num_columns):
-                column = metadata.row_group(number).column(leaf)
-                if column.path_in_schema.split(".")[0] in columns:
-                    start = column.dictionary_page_offset or column.data_page_offset
-                    ranges.append((path, start, start + column.total_compressed_size))
-    return ranges
+@lru_cache
+def footer_of(url: str) -> pq.FileMetaData:
+    filesystem, path = open_filesystem(url)
+    with filesystem.open(path) as file:
+        return pq.read_metadata(file)
 
 
-def read_all(dataset: Dataset, columns: list[str]) -> None:
-    def one(chunk: Any) -> int:
-        return read_chunk(chunk, dataset.schema, columns, dictionary=True).num_rows
-
-    with ThreadPoolExecutor(THREADS) as pool:
-        assert sum(pool.map(one, dataset.chunks)) == dataset.rows
-
-
-def read_ranges(ranges: list[tuple[str, int, int]]) -> None:
-    paths, starts, ends = (list(each) for each in zip(*ranges, strict=True))
-    s3fs.S3FileSystem().cat_ranges(paths, starts, ends, on_error="raise")
+def spans_of(piece: Piece, columns: Sequence[str]) -> list[tuple[int, int]]:
+    """Say which ranges of a file hold some columns of a piece, joined where they are near."""
+    metadata = footer_of(piece.path)
+    held = leaf_spans(metadata.schema.to_arrow_schema())
+    leaves = [leaf for name in columns for leaf in range(*held[name].indices(metadata.num_columns))]
+    return coalesced(column_ranges(metadata, piece.row_groups, leaves), piece.size)
 
 
-def read_arrow(filesystem: arrow_fs.S3FileSystem, dataset: Dataset, columns: list[str]) -> None:
-    def one(chunk: Any) -> int:
-        rows = 0
-        for piece in chunk.pieces:
-            with pq.ParquetFile(
-                piece.path.removeprefix("s3://"), filesystem=filesystem, pre_buffer=True
-            ) as file:
-                rows += file.read_row_groups(list(piece.row_groups), columns, use_threads=False).num_rows
-        return rows
-
-    with ThreadPoolExecutor(THREADS) as pool:
-        assert sum(pool.map(one, dataset.chunks)) == dataset.rows
+def total(spans: dict[Piece, list[tuple[int, int]]]) -> int:
+    return sum(end - start for each in spans.values() for start, end in each)
 
 
-def compare_fits(store: s3fs.S3FileSystem, data: Path, url: str, target: str) -> dict[str, Any]:
-    """Run one workflow with everything on disk, and with data, run and registry on S3."""
-    place = Path(tempfile.mkdtemp(prefix="headrace-bench-"))
-    seconds, models = {}, {}
-    try:
-        for name, source, base in (
-            ("disk", str(data.resolve()), str(place)),
-            ("s3", f"{url}/data", f"{url}/{place.name}"),
+def parts_by_s3fs(filesystem: Any, piece: Piece, spans: list[tuple[int, int]]) -> list[bytes]:
+    starts, ends = zip(*spans, strict=True)
+    paths = [piece.path.removeprefix("s3://")] * len(spans)
+    parts: list[bytes] = filesystem.cat_ranges(paths, list(starts), list(ends), on_error="raise")
+    return parts
+
+
+def by_s3fs(filesystem: Any, spans: dict[Piece, list[tuple[int, int]]], chunk: Chunk) -> int:
+    pieces = chunk.pieces
+    return sum(len(part) for each in pieces for part in parts_by_s3fs(filesystem, each, spans[each]))
+
+
+def by_headrace(filesystem: Any, spans: dict[Piece, list[tuple[int, int]]], chunk: Chunk) -> int:
+    size = 0
+    for piece in chunk.pieces:
+        path, same = piece.path.removeprefix("s3://"), partial(require_same, piece)
+        size += sum(map(len, fetch(filesystem, path, spans[piece], stamp=piece.stamp, require_same=same)))
+    return size
+
+
+def by_arrow(filesystem: Any, spans: dict[Piece, list[tuple[int, int]]], chunk: Chunk) -> int:
+    size = 0
+    for piece in chunk.pieces:
+        with (
+            filesystem.open_input_file(piece.path.removeprefix("s3://")) as file,
+            ThreadPoolExecutor(len(spans[piece])) as pool,
         ):
+            parts = pool.map(
+                lambda span, file=file: len(file.read_at(span[1] - span[0], span[0])), spans[piece]
+            )
+            size += sum(parts)
+    return size
+
+
+def decoded_by_s3fs(
+    filesystem: Any, spans: dict[Piece, list[tuple[int, int]]], columns: Sequence[str], chunk: Chunk
+) -> int:
+    rows = 0
+    for piece in chunk.pieces:
+        file = RangesFile(spans[piece], parts_by_s3fs(filesystem, piece, spans[piece]), piece.size)
+        parquet = pq.ParquetFile(file, metadata=footer_of(piece.path))
+        rows += parquet.read_row_groups(list(piece.row_groups), list(columns), use_threads=False).num_rows
+    return rows
+
+
+def decoded(dataset: Dataset, columns: Sequence[str], chunk: Chunk) -> int:
+    return read_chunk(chunk, dataset.schema, columns, dictionary=True).num_rows
+
+
+def decoded_by_arrow(filesystem: Any, columns: Sequence[str], chunk: Chunk) -> int:
+    rows = 0
+    for piece in chunk.pieces:
+        path = piece.path.removeprefix("s3://")
+        with pq.ParquetFile(path, filesystem=filesystem, pre_buffer=True) as file:
+            rows += file.read_row_groups(list(piece.row_groups), list(columns), use_threads=False).num_rows
+    return rows
+
+
+def compare_runs(data: Path, store: str, place: Path, workflow: dict[str, Any], times: int) -> dict[str, Any]:
+    """From profile to monitor with data, run, registry, scores and monitor store on disk, and all of them on S3."""
+    turns: dict[str, list[dict[str, dict[str, float]]]] = {"disk": [], "s3": []}
+    models = set()
+    for turn in range(times):
+        for name, source, base in (
+            ("disk", str(data.resolve()), f"{place}/{turn}"),
+            ("s3", f"{store}/data", f"{store}/{turn}"),
+        ):
+            workflow["data"]["url"], workflow["publish"]["registry"] = source, join(base, "registry")
             file = place / f"{name}.yaml"
-            file.write_text(WORKFLOW.format(target=target, data=source, registry=f"{base}/registry"))
-            command = [sys.executable, "-m", "headrace", "run", str(file), "--run", f"{base}/run", "--json"]
-            started = time.perf_counter()
-            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-            seconds[name] = round(time.perf_counter() - started, 2)
-            models[name] = json.loads(done.stdout)["model_sha256"]
-    finally:
-        shutil.rmtree(place)
-        if store.exists(f"{url}/{place.name}"):
-            store.rm(f"{url}/{place.name}", recursive=True)
-    return {
-        "seconds": seconds,
-        "ratio": round(seconds["s3"] / seconds["disk"], 3),
-        "same_model": models["disk"] == models["s3"],
+            file.write_text(yaml.safe_dump(workflow))
+            taken, sha256 = one_run(str(file), workflow["problem"]["name"], source, base)
+            turns[name].append(taken)
+            print(name, {step: round(took["seconds"], 1) for step, took in taken.items()}, file=sys.stderr)
+            models.add(sha256)
+    medians = {
+        name: {
+            step: {
+                key: round(statistics.median(taken[step][key] for taken in all_turns), 2)
+                for key in ("seconds", "processor_seconds")
+            }
+            for step in all_turns[0]
+        }
+        for name, all_turns in turns.items()
     }
+    ratios = {
+        step: {
+            key: round(
+                statistics.median(
+                    a[step][key] / b[step][key] for a, b in zip(turns["s3"], turns["disk"], strict=True)
+                ),
+                3,
+            )
+            for key in ("seconds", "processor_seconds")
+        }
+        for step in medians["disk"]
+    }
+    return {
+        "rows": Dataset(str(data)).rows,
+        **medians,
+        "s3_against_disk": ratios,
+        "same_model": len(models) == 1,
+    }
+
+
+def one_run(workflow: str, name: str, data: str, base: str) -> tuple[dict[str, dict[str, float]], str]:
+    """Run, promote, score and watch; what each took, and the hash of the model."""
+    registry, monitor, scores = join(base, "registry"), join(base, "monitor"), join(base, "scores")
+    model = [f"{name}@watched", "--registry", registry]
+    steps = {
+        "run": ["run", workflow, "--run", join(base, "run"), "--json"],
+        "promote": ["models", "promote", f"{name}@1", "--alias", "watched", "--registry", registry],
+        "score": ["score", model[0], data, scores, *model[1:]],
+        "monitor": [
+            "monitor",
+            "ingest",
+            model[0],
+            join(scores, "_profile.json"),
+            "--store",
+            monitor,
+            *model[1:],
+        ],
+        "report": ["monitor", "report", model[0], "--store", monitor, *model[1:], "--json"],
+    }
+    taken, said = {}, {}
+    for step, command in steps.items():
+        wall, cpu = time.perf_counter(), of_children()
+        done = subprocess.run(
+            [sys.executable, "-m", "headrace", *command], check=True, stdout=subprocess.PIPE, text=True
+        )
+        taken[step] = {"seconds": time.perf_counter() - wall, "processor_seconds": of_children() - cpu}
+        said[step] = done.stdout
+    assert json.loads(said["report"]), "the report has what was scored"
+    return taken, json.loads(said["run"])["model_sha256"]
+
+
+def of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 if __name__ == "__main__":

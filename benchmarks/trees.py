@@ -9,24 +9,17 @@ The goals: workers below their memory, an AUC within 0.001 of that in memory.
 
 from __future__ import annotations
 
-import argparse
 import json
-from dataclasses import asdict
-from pathlib import Path
 
 from measure import measure
-from run import data_of, machine
+from run import data_of, options, write
 
 GOAL = 0.001
 NAMES = ("trees_headrace", "trees_memory", "trees_dask")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=20_000_000)
-    parser.add_argument("--limit", type=float, default=1800, help="seconds that one program may take")
-    parser.add_argument("--json", type=Path, help="write the figures here as well")
-    given = parser.parse_args()
+    given = options(__doc__, rows=20_000_000, limit=1800)
     data = data_of(given.rows)
     found = {}
     for name in NAMES:
@@ -48,10 +41,7 @@ def main() -> None:
             "largest_worker_mib": round(max(ours.document["peak_rss_bytes"]["workers"].values()) / 2**20),
         }
         print(json.dumps(figures))
-    if given.json:
-        results = {name: asdict(each) for name, each in found.items()}
-        document = {"rows": given.rows, "machine": machine(), **figures, "results": results}
-        given.json.write_text(json.dumps(document, indent=1) + "\n")
+    write(given.json, {"rows": given.rows, **figures}, found)
 
 
 if __name__ == "__main__":

@@ -93,7 +93,7 @@ def running(
             env={**os.environ, **(environment or {})},
         )
     try:
-        end = time.monotonic() + 60
+        end = time.monotonic() + 180
         while not _answers(port, ready, status):
             if process.poll() is not None or time.monotonic() > end:
                 pytest.fail(f"{command[0]} did not start: {log.read_text()[-1_000:]}")

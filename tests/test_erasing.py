@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,14 +16,10 @@ import yaml
 
 from headrace import erasing
 from headrace.cli import run
-from headrace.data import audit, storage
+from headrace.data import audit, rewriting, storage
 from headrace.data.dataset import Dataset
 from headrace.erasing import erase, find
-from headrace.errors import InputError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+from headrace.errors import DataError, InputError
 
 FILES, ROWS, GROUP = 4, 400, 100
 
@@ -89,24 +86,62 @@ def test_what_is_left_is_what_a_filter_leaves(column: str, keys: list[str], tmp_
 def test_ended_anywhere_it_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     url = write(tmp_path / "data", parts())
     before = Dataset(url).fingerprint
-    written = storage.write_pieces
+    written = rewriting.rewrite
     calls = iter(range(100))
 
-    def fail_at_the_second(path: str, pieces: Iterator[bytes]) -> None:
+    def fail_at_the_second(*arguments: Any, **named: Any) -> None:
         if next(calls) == 1:
             raise KeyboardInterrupt
-        written(path, pieces)
+        written(*arguments, **named)
 
-    monkeypatch.setattr(erasing, "write_pieces", fail_at_the_second)
-    with pytest.raises(KeyboardInterrupt):
-        erase(Dataset(url), "who", ["55"])
+    with monkeypatch.context() as patch:
+        patch.setattr(erasing, "rewrite", fail_at_the_second)
+        with pytest.raises(KeyboardInterrupt):
+            erase(Dataset(url), "who", ["55"])
+    assert "55" not in (tmp_path / "data" / erasing.JOURNAL).read_text().partition('"files"')[0].split('"')
+    with pytest.raises(InputError, match="an erasure of other keys was ended before its time"):
+        erase(Dataset(url), "who", ["3"])
     assert find(Dataset(url), "who", ["55"]).rows > 0
     assert Dataset(url).rows < FILES * ROWS  # a whole dataset at any moment
+    (tmp_path / "data" / f"{rewriting.ASIDE}left").mkdir()  # as of a process that was killed
     told = erase(Dataset(url), "who", ["55"])
     assert told["fingerprint_before"] == before
     assert told["rows"] == FILES * ROWS - Dataset(url).rows
     assert len(told["files"]) == 2
-    assert not (tmp_path / "data" / erasing.JOURNAL).exists()
+    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == [
+        f"{i}.parquet" for i in range(FILES)
+    ]
+
+
+def test_rows_that_come_back_and_files_that_change_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = write(tmp_path / "data", parts())
+    before = {path: path.read_bytes() for path in (tmp_path / "data").iterdir()}
+    (tmp_path / "data" / "0.parquet").chmod(0o640)
+    rewritten = rewriting.rewrite
+
+    def put_back(path: str, *arguments: Any, **named: Any) -> None:
+        rewritten(path, *arguments, **named)
+        assert Path(path).stat().st_mode & 0o777 in {0o640, 0o644}
+        Path(path).write_bytes(before[Path(path)])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(erasing, "rewrite", put_back)
+        with pytest.raises(DataError, match="came back while they were erased"):
+            erase(Dataset(url), "who", ["55"])
+    copied = rewriting._copy
+
+    def touched(file: Any, *arguments: Any, **named: Any) -> int:
+        (tmp_path / "data" / "0.parquet").touch()
+        return copied(file, *arguments, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rewriting, "_copy", touched)
+        with pytest.raises(DataError, match="was changed"):
+            erase(Dataset(url), "who", ["55"])
+    assert {path: path.read_bytes() for path in before} == before
+    assert erase(Dataset(url), "who", ["55"])["files"] == ["0.parquet", "1.parquet"]
 
 
 def test_objects_are_rewritten_too() -> None:

@@ -16,10 +16,19 @@ from headrace.data.dataset import Dataset
 from headrace.data.history import ForwardFill, History, Lags
 from headrace.engine.past import without_past
 from headrace.engine.source import source_of
+from headrace.errors import InputError
+from headrace.packaging.signature import InputColumn
+from headrace.serving.feeds import feeds_of_columns
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+NUMBERS = st.one_of(
+    st.floats(allow_nan=False),
+    st.integers(),
+    st.sampled_from([2**53 + 1, 2**63, 10**308, 10**309, -(10**400)]),
+    st.none(),
+)
 MOMENT = np.datetime64("2026-01-01", "ms")
 
 
@@ -75,3 +84,21 @@ def test_what_is_made_from_the_rows_before_is_the_same_in_a_dask_dataframe(place
         got, expected = direct.read(), frame.read()
         assert got.schema.equals(expected.schema)
         assert got.equals(expected)
+
+
+class Whole(int):
+    """An integer that is not plain, so that the server reads each value of its request by itself."""
+
+
+@given(st.lists(NUMBERS, min_size=1, max_size=30))
+def test_plain_numbers_of_a_request_are_read_at_once_as_each_by_itself(values: list[float | None]) -> None:
+    inputs = [InputColumn("x", "double", "numeric"), InputColumn("y", "double", "numeric")]
+
+    def read(first: int) -> tuple[bytes, ...] | str:
+        try:
+            tensors = feeds_of_columns({"x": [first, *values], "y": [*values, 1]}, inputs)
+        except InputError as error:
+            return str(error)
+        return tuple(tensors[column.name].tobytes() for column in inputs)
+
+    assert read(0) == read(Whole(0))

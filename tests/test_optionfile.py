@@ -31,6 +31,7 @@ class Inner(Options):
     sizes: tuple[int, ...] = ()
     by_name: dict[str, Square] = Field(default={})
     count: int | Literal["auto"] = 1
+    word: str = Field(default="a", pattern="^[a-z]+$")
 
 
 class Outer(Options):
@@ -75,6 +76,7 @@ def complaint(text: str) -> str:
             "inner: {count: many}\n",
             "should be a valid integer, unable to parse string as an integer or 'auto', not 'many'",
         ),
+        ("inner: {word: A1}\n", "inner.word: should match pattern '^[a-z]+$', not 'A1'"),
         ("title: a\ninner: {}\ntitle: b\n", "f.yaml line 3: title: the key stands twice; keep one of them"),
         ("inner: {a: 1, a: 2}\n", "f.yaml line 1: inner.a: the key stands twice"),
         ("title: [\n", "f.yaml line 2: is not YAML"),

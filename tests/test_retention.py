@@ -34,6 +34,7 @@ def test_what_is_old_goes_and_what_is_used_stays(in_tmp: Path, capsys: pytest.Ca
         "old": {"ended": old, "model": "late@1", "registry": "registry"},
         "failed": {"ended": old},
         "running": {"status": "running"},
+        "no zone": {"ended": old.partition("+")[0]},
         "new": {"ended": dt.datetime.now(dt.UTC).isoformat(), "model": "late@1", "registry": "registry"},
     }
     for name, record in records.items():
@@ -55,6 +56,9 @@ def test_what_is_old_goes_and_what_is_used_stays(in_tmp: Path, capsys: pytest.Ca
     assert set(found["runs"]) == {"runs/failed", "runs/old"}
     assert found["versions"] == ["late@1", "late@3"]
     assert registry.versions("late") == [1, 2, 3, 4]
+    (in_tmp / "long.yaml").write_text("runs: {url: runs, days: .inf}")
+    assert run(["retain", "long.yaml"]) == 0
+    assert capsys.readouterr().out.startswith("runs: nothing")
     assert run(["retain", "policy.yaml", "--yes", "--json"]) == 0
     removed = json.loads(capsys.readouterr().out)
     assert removed["versions"] == found["versions"]
@@ -63,6 +67,7 @@ def test_what_is_old_goes_and_what_is_used_stays(in_tmp: Path, capsys: pytest.Ca
     assert sorted(path.name for path in (in_tmp / "runs").iterdir()) == [
         "champion",
         "new",
+        "no zone",
         "notes",
         "running",
     ]

@@ -251,6 +251,18 @@ def test_text_labels_weights_and_feature_functions_go_through(
         ({"data__drop": ["amunt"]}, WorkflowError, r"data\.drop: .*did you mean 'amount'"),
         ({"evaluate__slices": ["colour"]}, WorkflowError, "did you mean 'color'"),
         ({"data__time": "x"}, WorkflowError, "not a date or a timestamp"),
+        (
+            {"problem__target": "amount", "data__drop": []},
+            WorkflowError,
+            "column 'amount' is double, not whole numbers, booleans or",
+        ),
+        ({"data__weight": "z"}, DataError, r"column 'z': [\d,]+ weights are negative or infinite"),
+        ({"data__weight": "color"}, WorkflowError, r"data\.weight: column 'color' is \w+, not a number"),
+        (
+            {"problem": {"name": "toy", "task": "regression", "target": "color"}, "models": []},
+            WorkflowError,
+            r"problem\.target: column 'color' is \w+, not a number",
+        ),
         ({"data__drop": ["x", "z", "color", "amount"]}, WorkflowError, "no column is left"),
         ({"train__class_weight": {"2": 1.0}}, WorkflowError, "there is no class '2'"),
         (
@@ -286,6 +298,43 @@ def test_a_target_with_nulls_stops_the_run_unless_it_is_told_to_warn(in_tmp: Pat
         workflow(data__url="nulls.parquet").run(THREADS, "stopped")
     result = workflow(data__url="nulls.parquet", checks={"on_fail": "warn"}).run(THREADS, "warned")
     assert result.passed
+
+
+@pytest.mark.parametrize("large", [np.inf, 2.0**60])
+def test_a_target_is_finite_and_may_be_larger_than_doubles_count(large: float, in_tmp: Path) -> None:
+    frame = make_data(in_tmp / "data")
+    amount = frame["amount"].mask(np.arange(len(frame)) % 50 == 0, large)
+    frame["amount"] = amount if np.isinf(large) else amount.astype(np.int64) + 1
+    pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), in_tmp / "large.parquet")
+    asked = workflow(
+        problem={"name": "toy", "task": "regression", "target": "amount"},
+        data={"url": "large.parquet", "drop": ["y", "when"]},
+        models=[{"name": "ridge", "estimator": "sklearn.linear_model.Ridge"}],
+    )
+    if np.isinf(large):
+        with pytest.raises(DataError, match="column 'amount': 120 values of the target are infinite"):
+            asked.run(THREADS, "run")
+    else:
+        assert asked.run(THREADS, "run").passed
+
+
+def test_why_the_only_candidate_failed_is_told(in_tmp: Path) -> None:
+    make_data(in_tmp / "data")
+    path = "headrace.training.exact_families.principal_components"
+    asked = workflow(
+        problem={"name": "toy", "task": "regression", "target": "amount"},
+        data={"url": "data", "drop": ["y", "when"]},
+        models=[{"name": "pcr", "estimator": path, "params": {"n_components": 900}}],
+    )
+    with pytest.raises(RunError, match=r"every candidate failed: pcr: .*900 components of .* features"):
+        asked.run(THREADS, "run")
+
+
+def test_a_plan_refuses_what_a_run_would(in_tmp: Path) -> None:
+    make_data(in_tmp / "data")
+    asked = workflow(models=[{"name": "m", "estimator": "sklearn.linear_model.SGDClasifier"}])
+    with pytest.raises(WorkflowError, match="did you mean 'SGDClassifier'"):
+        asked.plan(THREADS)
 
 
 def test_a_run_directory_that_is_in_use_is_not_written_over(in_tmp: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from work import Clock, arguments, tell
+from work import Clock, arguments, tell, wake
 
 from headrace.cluster.config import ClusterFile
 from headrace.data.dataset import Dataset
@@ -15,8 +15,7 @@ def main():
     given, clock = arguments(), Clock()
     cluster = ClusterFile(workers=given.workers, memory=given.memory, processes=False)
     with cluster.connect() as client:
-        for address in client.scheduler_info(n_workers=-1)["workers"]:
-            client.submit(_loaded, workers=[address], pure=False).result()
+        wake(client)
         with clock.stage("measure"):
             dataset = Dataset(str(given.data), memory=cluster.process_memory)
             finders = finders_for(dataset.schema, rows=dataset.rows, target="click")
@@ -24,11 +23,6 @@ def main():
     with clock.stage("draw"):
         page = render_profile(survey.whole, Exploration.of(survey.findings, finders), title="clicks")
     tell(dataset.rows, clock, ["headrace", "dask", "pyarrow", "numpy"], page_bytes=len(page.encode()))
-
-
-def _loaded():
-    """Come after what a worker loads when it starts; the alternatives' imports are not counted either."""
-    return True
 
 
 if __name__ == "__main__":

@@ -2,47 +2,32 @@
 
 from __future__ import annotations
 
-import tempfile
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from headrace.data import audit
 from headrace.data.dataset import Dataset
 from headrace.data.filters import Membership
+from headrace.data.pii import hashed
 from headrace.data.reading import last_kept, read_chunk
+from headrace.data.rewriting import clear_aside, rewrite
 from headrace.data.schemas import is_text, logical_type
-from headrace.data.storage import (
-    exists,
-    is_local,
-    join,
-    open_filesystem,
-    read_json,
-    remove_tree,
-    storage_error,
-    write_json,
-    write_pieces,
-)
+from headrace.data.storage import exists, join, read_json, remove_file, write_json
 from headrace.errors import DataError, InputError, WorkflowError
 from headrace.packaging.package import read_manifest
 from headrace.packaging.registry import Registry
 from headrace.profiling.remembering import forget
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
 JOURNAL = "_erasure.json"
 """Beside the first file while files are rewritten; readers of datasets pass over names that begin so."""
-BATCH = 65_536
-"""Rows of a file that are decoded at once."""
-ROOM = 256 << 20
-"""Bytes of a row group that are held at most before they are written; a larger one becomes several."""
-_PIECE = 8 << 20
 
 
 @dataclass(frozen=True)
@@ -135,8 +120,8 @@ def erase(
 
     Each file is written anew aside and then put in the place of the old one, so that readers see one or the other, a
     batch of rows in memory at a time. Ended before its time it is simply called again: files that were done hold
-    nothing any more, and a journal beside the first file remembers the dataset as it was. The order of rows, row groups
-    and the schema stay; compression is that of the first column.
+    nothing any more, and a journal beside the first file remembers the dataset as it was. At the end is looked again
+    whether any such row is left.
 
     Parameters
     ----------
@@ -155,32 +140,37 @@ def erase(
     Raises
     ------
     DataError
-        A file changed meanwhile.
+        A file changed meanwhile, or rows came back.
+    InputError
+        An erasure of other keys was ended before its time.
     StorageError
         A file cannot be written; the old one stays.
     """
     holding = find(dataset, column, keys)
     values = _typed(keys, dataset.schema.field(column).type, column)
     journal = join(_folder(dataset), JOURNAL)
-    begun = read_json(journal) if exists(journal) else None
-    if begun is None:
-        begun = {"fingerprint": holding.fingerprint, "files": {}}
+    begun = _begin(journal, holding, keys, [file.path for file in dataset.files])
     by_path = {file.path: file for file in dataset.files}
     for path, rows in holding.files.items():
         # Written before the file changes: what was begun is known whenever it ends.
         begun["files"][by_path[path].key] = rows
         write_json(journal, begun)
-        _rewrite(path, column, values, rows, dict(by_path[path].partition))
+        rewrite(path, column, values, rows, whole=column in dict(by_path[path].partition))
     if remembered is not None:
         forget(remembered, [file.path for file in dataset.files if file.key in begun["files"]])
     left = Dataset(dataset.url, memory=dataset.memory)
+    again = find(left, column, keys).rows
+    if again:
+        raise DataError(
+            f"{again} rows of these keys came back while they were erased", where=dataset.url,
+            mend="let nothing else write the data, and erase again",
+        )  # fmt: skip
     models = seen_by(registry, dataset.url, begun["fingerprint"], left.fingerprint) if registry else []
     audit.record(
         "erased", dataset.url, column=column, keys=len(keys), rows=sum(begun["files"].values()), files=len(begun["files"]),
         before=begun["fingerprint"], after=left.fingerprint,
     )  # fmt: skip
-    if exists(journal):
-        remove_tree(journal)
+    remove_file(journal)
     return {
         "rows": sum(begun["files"].values()),
         "files": sorted(begun["files"]),
@@ -249,81 +239,22 @@ def _absolute(url: str) -> str:
     return url if "://" in url else str(Path(url).absolute())
 
 
-def _rewrite(
-    path: str, column: str, values: tuple[str | int, ...], rows: int, partition: dict[str, str]
-) -> None:
-    filesystem, place = open_filesystem(path)
-    local = is_local(filesystem)
-    # On a disk the new file lies beside the old one: rows about persons leave for no other place.
-    above = str(Path(place).parent) if local else None
-    with tempfile.TemporaryDirectory(prefix=".erasing-", dir=above) as folder:
-        aside = Path(folder) / "file"
-        try:
-            with filesystem.open(place, "rb") as source, pq.ParquetFile(source) as file:
-                gone = _copy(file, aside, column, values, whole=column in partition)
-        except pa.ArrowException as error:
-            raise DataError(f"cannot be read ({error})", where=f"file {path}") from error
-        except OSError as error:
-            raise storage_error(error, path) from error
-        if gone != rows:
-            raise DataError(
-                f"held {gone} rows to go, and {rows} when they were counted", where=f"file {path}",
-                mend="nothing of it was changed; erase data at rest",
-            )  # fmt: skip
-        if local:
-            write_pieces(path, _pieces(aside))
-        else:
-            try:
-                filesystem.put_file(str(aside), place)
-            except OSError as error:
-                raise storage_error(error, path) from error
-
-
-def _copy(
-    file: pq.ParquetFile, aside: Path, column: str, values: tuple[str | int, ...], *, whole: bool
-) -> int:
-    """Copy a file without the rows that are to go; return how many these were."""
-    metadata = file.metadata
-    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
-    codec = groups[0].column(0).compression if groups else "SNAPPY"
-    gone = 0
-    with pq.ParquetWriter(
-        aside,
-        file.schema_arrow,
-        compression="NONE" if codec == "UNCOMPRESSED" else codec,
-        write_page_checksum=True,
-    ) as writer:
-        for i, group in enumerate(groups):
-            held: list[pa.RecordBatch] = []
-            for batch in file.iter_batches(BATCH, row_groups=[i], use_threads=False):
-                kept = batch.slice(0, 0) if whole else _kept(batch, column, values)
-                gone += batch.num_rows - kept.num_rows
-                held.append(kept)
-                if sum(each.nbytes for each in held) > ROOM:
-                    _write_group(writer, held)
-                    held = []
-            if group.num_rows:
-                _write_group(writer, held)
-    return gone
-
-
-def _kept(batch: pa.RecordBatch, column: str, values: tuple[str | int, ...]) -> pa.RecordBatch:
-    held = batch.column(column)
-    if pa.types.is_dictionary(held.type):
-        held = held.cast(held.type.value_type)
-    return batch.filter(pc.invert(pc.is_in(held, value_set=pa.array(values).cast(held.type))))
-
-
-def _write_group(writer: pq.ParquetWriter, batches: list[pa.RecordBatch]) -> None:
-    rows = sum(batch.num_rows for batch in batches)
-    if rows:
-        writer.write_table(pa.Table.from_batches(batches), row_group_size=rows)
-
-
-def _pieces(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        while piece := file.read(_PIECE):
-            yield piece
+def _begin(journal: str, holding: Holding, keys: Sequence[str], files: Iterable[str]) -> dict[str, Any]:
+    """Begin, or go on with what was ended before its time; the journal knows the keys by a salted hash alone."""
+    named = "\0".join([holding.column, *sorted(set(keys))])
+    if not exists(journal):
+        salt = secrets.token_hex(16)
+        known = hashed(named, bytes.fromhex(salt))
+        return {"fingerprint": holding.fingerprint, "salt": salt, "keys": known, "files": {}}
+    begun: dict[str, Any] = read_json(journal)
+    if begun.get("keys") != hashed(named, bytes.fromhex(begun.get("salt", ""))):
+        raise InputError(
+            "an erasure of other keys was ended before its time", where=journal,
+            mend="erase those first; or remove this file, if their rows shall stay",
+        )  # fmt: skip
+    for one in {path.rpartition("/")[0]: path for path in files}.values():
+        clear_aside(one)
+    return begun
 
 
 def read_keys(path: str) -> list[str]:

@@ -9,7 +9,8 @@ The tree of errors, with the exit code of the command line::
     │   └── MissingExtraError      2   an optional dependency is not installed
     ├── RunError                   1   a run began and could not end well
     │   ├── ChecksFailedError      1   an expectation about the data does not hold
-    │   └── RowsLostError          1   a pass did not see every row exactly once
+    │   ├── RowsLostError          1   a pass did not see every row exactly once
+    │   └── SchedulerLostError     1   the scheduler of a run has ended or is out of reach
     ├── StorageError               1   reading or writing a URL failed
     │   └── UnansweredError        1   a store does not answer; later it may
     ├── PackageError               1   a model package is damaged or not trusted
@@ -33,6 +34,8 @@ class HeadraceError(Exception):
     """
 
     exit_code = 1
+    passes = False
+    """Whether the same may well succeed later, with nothing changed by anyone."""
 
     def __init__(self, what: str, *, where: str = "", mend: str = "") -> None:
         super().__init__(what, where, mend)
@@ -90,12 +93,20 @@ class RowsLostError(RunError):
     """A pass did not see every row exactly once."""
 
 
+class SchedulerLostError(RunError):
+    """The scheduler of a run has ended or is out of reach."""
+
+    passes = True
+
+
 class StorageError(HeadraceError):
     """Reading from or writing to a URL failed."""
 
 
 class UnansweredError(StorageError):
     """A store did not answer for so long that it was given up; later it may."""
+
+    passes = True
 
 
 class PackageError(HeadraceError):

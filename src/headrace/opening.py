@@ -29,8 +29,9 @@ from headrace.training.blocks import Target
 from headrace.training.variants import ways_to_prepare
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
+    from headrace.accumulators.columns import ColumnSummary
     from headrace.accumulators.detail import Detail
     from headrace.data.dataset import Chunk
     from headrace.data.pii import Treatment
@@ -105,7 +106,7 @@ def open_data(workflow: WorkflowFile, memory: int) -> Opened:
     DataError
         When the files cannot be used.
     """
-    data, evaluate = workflow.data, workflow.evaluate
+    data, folded, split = workflow.data, workflow.validation, workflow.data.split
     treatments = find_treatments(workflow.pii)
     dataset = Dataset(data.url, memory=memory, where=data.where).treated(treatments)
     raw = dataset.schema.names
@@ -125,22 +126,11 @@ def open_data(workflow: WorkflowFile, memory: int) -> Opened:
     whole = source_of(dataset, raw, features=function, history=history, embeddings=embeddings)
     names = whole.schema.names
     target = workflow.problem.target
-    _require(names, {"problem.target": [target], "data.time": [data.time], "data.weight": [data.weight]})
-    _require([*names, *raw, *(each.column for each in treatments)], {"data.drop": data.drop})
-    folded, split = workflow.validation, data.split
     keys = {
         "validation.key": getattr(folded, "key", None),
         "data.split.key": split.key if split.kind == "group" else None,
     }
-    _require(names, {key: [name] for key, name in keys.items()})
-    _require(names, {"evaluate.slices": evaluate.slices, "checks.expect": workflow.checks.expect})
-    _require(names, {"checks.unique": [name for key in workflow.checks.unique for name in key]})
-    if data.time is not None and not _tells_time(whole.schema.field(data.time).type):
-        raise WorkflowError(
-            f"column {data.time!r} is {whole.schema.field(data.time).type}, not a date or a timestamp",
-            where="data.time",
-            mend="name a column of times",
-        )
+    _require_keys(workflow, whole.schema, [*raw, *(each.column for each in treatments)], keys)
     aside = {target, data.time, data.weight, *data.drop, *keys.values()}
     features = tuple(name for name in names if name not in aside)
     if not features:
@@ -173,10 +163,9 @@ def open_data(workflow: WorkflowFile, memory: int) -> Opened:
     )
     used = [*features, *_given(target, data.weight), *splitter.columns]
     looked_at = columns_looked_at(workflow.checks, whole.schema)
-    profiled = _ordered(
-        names, {*used, *_given(data.time), *evaluate.slices, *workflow.checks.expect, *looked_at}
-    )
-    tested = _ordered(names, {*used, *evaluate.slices})
+    slices = workflow.evaluate.slices
+    profiled = _ordered(names, {*used, *_given(data.time), *slices, *workflow.checks.expect, *looked_at})
+    tested = _ordered(names, {*used, *slices})
 
     def reading(columns: list[str], chunks: Sequence[Chunk]) -> Source:
         if function:
@@ -197,6 +186,30 @@ def open_data(workflow: WorkflowFile, memory: int) -> Opened:
         slabs=cut_slabs(source, told_apart, groups=groups, chunked=splitter.folds is not None),
         detail=kept_detail(len(profiled), groups=groups, memory=memory),
         looked_back=None if history is None else source_of(dataset, history.inputs),
+    )
+
+
+def _require_keys(
+    workflow: WorkflowFile, schema: pa.Schema, before: list[str], keys: dict[str, str | None]
+) -> None:
+    """Refuse keys that name columns which are not there, or hold what the key cannot use; those `before` may be dropped as well."""
+    data, checks, problem = workflow.data, workflow.checks, workflow.problem
+    named = {"problem.target": problem.target, "data.time": data.time, "data.weight": data.weight, **keys}
+    _require(schema.names, {key: [name] for key, name in named.items()})
+    _require([*schema.names, *before], {"data.drop": data.drop})
+    _require(schema.names, {"evaluate.slices": workflow.evaluate.slices, "checks.expect": checks.expect})
+    _require(schema.names, {"checks.unique": [name for key in checks.unique for name in key]})
+    time = _tells_time, "a date or a timestamp", "name a column of times"
+    number = _is_number, "a number", "name a column of numbers"
+    label = (
+        _is_label,
+        "whole numbers, booleans or texts, as classes are",
+        "cast it, such as in a features function",
+    )
+    _require_kind(schema, "data.time", data.time, *time)
+    _require_kind(schema, "data.weight", data.weight, *number)
+    _require_kind(
+        schema, "problem.target", problem.target, *(number if problem.task == "regression" else label)
     )
 
 
@@ -288,11 +301,6 @@ def parts_of(splitter: Splitter) -> int:
     return splitter.folds.repeats * (len(splitter.folds.names) + 1)
 
 
-def training_parts(splitter: Splitter) -> int:
-    """Count the parts, or in all repeats the cells, from which may be learnt."""
-    return 1 if splitter.folds is None else splitter.folds.repeats * len(splitter.folds.names)
-
-
 def read_target(workflow: WorkflowFile, opened: Opened, whole: Profile, training: Profile) -> Target:
     """Learn from the profile how the target is read: its labels and the weight of each.
 
@@ -310,9 +318,15 @@ def read_target(workflow: WorkflowFile, opened: Opened, whole: Profile, training
     DataError
         When the target cannot serve the task.
     """
-    name = workflow.problem.target
-    if name is None or workflow.problem.task != "classification":
-        return Target(name, weight=workflow.data.weight)
+    name, weight = workflow.problem.target, workflow.data.weight
+    if weight is not None:
+        known = whole.columns[weight].overall
+        _require_none(known.negatives + _infinite(known), weight, "weights are negative or infinite")
+    if name is None:
+        return Target(None, weight=weight)
+    if workflow.problem.task != "classification":
+        _require_none(_infinite(whole.columns[name].overall), name, "values of the target are infinite")
+        return Target(name, weight=weight)
     kind = opened.profiled.schema.field(name).type
     labels = sorted(_label(key, kind) for key in whole.classes if key != "null")
     if len(labels) < 2:
@@ -328,7 +342,18 @@ def read_target(workflow: WorkflowFile, opened: Opened, whole: Profile, training
     elif wanted is not None:
         _require([str(label) for label in labels], {"train.class_weight": wanted}, what="class")
         weights = tuple(wanted.get(str(label), 1.0) for label in labels)
-    return Target(name, tuple(labels), weights, workflow.data.weight, negatives=workflow.train.negatives)
+    return Target(name, tuple(labels), weights, weight, negatives=workflow.train.negatives)
+
+
+def _infinite(column: ColumnSummary) -> int:
+    return column.pos_infs + column.neg_infs
+
+
+def _require_none(count: int, name: str, what: str) -> None:
+    if count:
+        raise DataError(
+            f"{count:,} {what}", where=f"column {name!r}", mend="leave these rows out by data.where"
+        )
 
 
 def _label(key: str, kind: pa.DataType) -> Any:
@@ -339,6 +364,14 @@ def _label(key: str, kind: pa.DataType) -> Any:
 
 def _tells_time(kind: pa.DataType) -> bool:
     return bool(pa.types.is_timestamp(kind) or pa.types.is_date(kind))
+
+
+def _is_label(kind: pa.DataType) -> bool:
+    return not (pa.types.is_floating(kind) or pa.types.is_decimal(kind))
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return not _is_label(kind) or bool(pa.types.is_integer(kind) or pa.types.is_boolean(kind))
 
 
 def _given(*names: str | None) -> list[str]:
@@ -356,3 +389,11 @@ def _require(names: list[str], keys: dict[str, Iterable[str | None]], *, what: s
                 near = difflib.get_close_matches(name, names, 1)
                 mend = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names[:12])}"
                 raise WorkflowError(f"there is no {what} {name!r}", where=key, mend=mend)
+
+
+def _require_kind(
+    schema: pa.Schema, key: str, name: str | None, fits: Callable[[pa.DataType], bool], what: str, mend: str
+) -> None:
+    """Refuse a column of a kind that its key cannot use."""
+    if name is not None and not fits(schema.field(name).type):
+        raise WorkflowError(f"column {name!r} is {schema.field(name).type}, not {what}", where=key, mend=mend)

@@ -237,9 +237,7 @@ def _sentence(items: Sequence[Any], path: KeyPath, model: type[BaseModel], docum
         return "says no kind", f"add {item['ctx']['discriminator']}"
     if kind == "union_tag_invalid":
         return f"unknown kind {item['ctx']['tag']!r}", f"use one of {item['ctx']['expected_tags']}"
-    texts = list(
-        dict.fromkeys(one["msg"].removeprefix("Value error, ").removeprefix("Input ") for one in items)
-    )
+    texts = list(dict.fromkeys(re.sub("^(Value error, |Input |String )", "", one["msg"]) for one in items))
     text = " or ".join([texts[0], *(other.removeprefix("should be ") for other in texts[1:])])
     given = item["input"]
     if kind != "value_error" and isinstance(given, str | int | float | bool | None):

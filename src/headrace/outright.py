@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from headrace.errors import RunError
+from headrace.profiling.remembering import may_remember
 from headrace.training.deadline import Deadline
 from headrace.training.direct import Direct, Outcome, Refit
 from headrace.training.references import keep_reference, recall_reference, refit_maps, serves
@@ -34,7 +35,7 @@ def fit_in_folds(
     reader: Reader,
     name: str = "",
     limit: float = math.inf,
-) -> dict[str, tuple[Fitted, ...]]:
+) -> tuple[dict[str, tuple[Fitted, ...]], dict[str, str]]:
     """Fit the candidates among these that are fitted outright.
 
     Parameters
@@ -56,12 +57,14 @@ def fit_in_folds(
 
     Returns
     -------
-    dict of str to tuple of Fitted
-        By name, one a fold; none a fold where there was no time.
+    fitted : dict of str to tuple of Fitted
+        By name, one a fold.
+    failures : dict of str to str
+        Why the others could not be fitted, by name.
     """
     mine = [(candidate, which[candidate.name]) for candidate in candidates if is_direct(candidate.estimator)]
     if not mine:
-        return {}
+        return {}, {}
     source = selector.opened.trained
     wanted = {variant for candidate, variant in mine if is_exact(candidate.estimator)}
     refits = {
@@ -70,14 +73,15 @@ def fit_in_folds(
         if (refit := refit_of(selector, variants[variant], maker, source)) is not None
     }
     outcome = outcome_of(selector.whole, maker)
-    found = Direct(
+    direct = Direct(
         reader, source, maker, outcome, refits, name,
         lanes=selector.workflow.train.lanes, late=Deadline(reader, limit).reached,
         remembered=selector.workflow.data.remembered,
-    ).fit(mine)  # fmt: skip
+    )  # fmt: skip
+    found = direct.fit(mine)
     if not maker.folds:
-        note_certainty(selector, {each: fitted for each, fitted in found.items() if fitted})
-    return found
+        note_certainty(selector, found)
+    return found, direct.failures
 
 
 def fit_at_the_end(
@@ -134,10 +138,9 @@ def fit_at_the_end(
         remembered=selector.workflow.data.remembered,
     )  # fmt: skip
     found = direct.fit([(each.candidate, 0) for each in best])
-    lost = [each.candidate.name for each in best if each.candidate.name not in found]
-    if lost:
+    for lost, why in direct.failures.items():
         raise RunError(
-            f"{', '.join(lost)} cannot be fitted to all rows, as it was to those of the folds", where="models"
+            f"{lost} cannot be fitted to all rows, as it was to those of the folds: {why}", where="models"
         )
     note_certainty(selector, found)
     return {each: fitted.estimator for each, (fitted,) in found.items()}
@@ -166,7 +169,7 @@ def refit_of(selector: Selector, options: PrepareOptions, maker: BlockMaker, sou
     follow from it; else products are kept in terms of that of now. Of classification the features of each fold are
     prepared apart: products within classes do not map.
     """
-    remembered = selector.workflow.data.remembered
+    remembered = selector.workflow.data.remembered if may_remember(source) else None
     if maker.shared or maker.target.classes or not (maker.folds or remembered):
         return None
     whole = selector.fit(options)
@@ -178,7 +181,7 @@ def refit_of(selector: Selector, options: PrepareOptions, maker: BlockMaker, sou
     if earlier is not None and serves(earlier, whole):
         found = refit_maps(earlier, folds, selector.whole)
         if found is not None:
-            return Refit(selector.recipe(earlier), *found)
+            return Refit(selector.recipe(earlier), *found, earlier=earlier != whole)
     found = refit_maps(whole, folds, selector.whole)
     if found is None:
         return None

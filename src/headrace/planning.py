@@ -18,7 +18,6 @@ from headrace.opening import (
     parts_of,
     preparation_finders,
     row_bytes,
-    training_parts,
 )
 from headrace.preparation.footprint import fitted_bytes, found_bytes
 from headrace.preparation.native import RESIDENT
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from headrace.data.dataset import Dataset
     from headrace.engine.plan import Plan
     from headrace.engine.source import Source
+    from headrace.engine.splits import Splitter
     from headrace.opening import Opened
     from headrace.workflow import WorkflowFile
 
@@ -124,7 +124,7 @@ def plan_run(
         ],
         looked_back=None if opened.looked_back is None else _reads(dataset, opened.looked_back),
         learnt_again=_learnt_again(workflow, opened),
-        found=training_parts(splitter) * sum(found_bytes(each, opened.trained.rows) for each in learnt),
+        found=_training_parts(splitter) * sum(found_bytes(each, opened.trained.rows) for each in learnt),
         fitted=sum(fitted_bytes(each, opened.trained.rows) for each in learnt),
         loaded=resident_bytes(opened.profiled.embeddings, threads) + (RESIDENT if opened.native else 0),
         grown=_grown(workflow, opened, workers),
@@ -166,6 +166,11 @@ def _preparation_costs(workflow: WorkflowFile, opened: Opened) -> list[str]:
         begins = "beside, the preparation" if told else "the preparation takes no pass of its own; it"
         told.append(f"{begins} adds to that of the profile: {'; '.join(whys)}")
     return told
+
+
+def _training_parts(splitter: Splitter) -> int:
+    """Count the parts, or in all repeats the cells, from which may be learnt."""
+    return 1 if splitter.folds is None else splitter.folds.repeats * len(splitter.folds.names)
 
 
 def _learnt_again(workflow: WorkflowFile, opened: Opened) -> int:

@@ -138,10 +138,10 @@ def _old_runs(policy: RunsPolicy, now: dt.datetime) -> Iterator[str]:
             continue
         try:
             record = read_json(join(url, "run.json"))
-            ended = dt.datetime.fromisoformat(record["ended"])
+            age = now - dt.datetime.fromisoformat(record["ended"])
         except (StorageError, KeyError, TypeError, ValueError):
             continue  # not ended, or nothing that is known to be a run
-        if now - ended > dt.timedelta(days=policy.days) and not _in_use(record):
+        if age.total_seconds() > policy.days * DAY and not _in_use(record):
             yield url
 
 

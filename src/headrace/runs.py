@@ -116,10 +116,7 @@ class Workflow:
 
     def plan(self, cluster: Workers | None = None, *, calibrate: bool = False) -> Plan:
         """Say what a run will read and need, from the footers alone; with `calibrate`, read a chunk to expect times."""
-        from headrace.cluster.config import default_cluster
-
-        opened = open_data(self.options, (cluster or default_cluster()).memory_bytes)
-        _, plan = _plan(self.options, opened, cluster or default_cluster(opened.dataset.bytes))
+        _, opened, plan = self._planned(cluster)
         if calibrate:
             from headrace.calibrating import calibrate as measure_rates
 
@@ -149,18 +146,22 @@ class Workflow:
             When something given is wrong, a check fails, or the run cannot end well; what was written until then
             stays, with the reason in ``run.json``.
         """
-        from headrace.cluster.config import default_cluster
-
-        check_candidates(self.options)
-        opened = open_data(self.options, (cluster or default_cluster()).memory_bytes)
-        cluster = cluster or default_cluster(opened.dataset.bytes)
-        opened, plan = _plan(self.options, opened, cluster)
+        cluster, opened, plan = self._planned(cluster)
         plan.require_fit()
         directory = RunDirectory(run_dir or new_directory(self.options.problem.name), subscribers)
         directory.require_empty()
         with Lease(directory.ledger) as lease:
             directory.open(self.text, self._record(opened, plan))
             return self._lead(opened, plan, cluster, directory, lease)
+
+    def _planned(self, cluster: Workers | None) -> tuple[Workers, Opened, Plan]:
+        """Refuse what cannot be tried, open the data and plan the passes over it."""
+        from headrace.cluster.config import default_cluster
+
+        check_candidates(self.options)
+        opened = open_data(self.options, (cluster or default_cluster()).memory_bytes)
+        cluster = cluster or default_cluster(opened.dataset.bytes)
+        return cluster, *_plan(self.options, opened, cluster)
 
     @classmethod
     def resume(
@@ -241,32 +242,30 @@ class Workflow:
         note(directory, [*directory.found, *ledger.notes])
         if BEGUN not in ledger.state.facts:
             ledger.append(BEGUN, {"workflow": self.text, "run": directory.record})
-        with cluster.connect() as client:
-            reader = Reader(client, directory.subscribers, ledger)
-            try:
+        reader: Reader | None = None
+        try:
+            with cluster.connect() as client:
+                reader = Reader(client, directory.subscribers, ledger)
                 passed = spine(self.options, opened, reader, directory, kept_blocks(self.options, cluster))
-            except HeadraceError as error:
-                # The first error is the one to tell, also when the disk is too full to write it down.
-                with suppress(StorageError, RunError):
-                    lease.check()  # who has taken the run over writes its record
-                    directory.close("failed", error=str(error), **measured(reader, directory))
-                    report(self.options, directory)
-                raise
+        except HeadraceError as error:
+            # The first error is the one to tell, also when the disk is too full to write it down.
+            with suppress(StorageError, RunError):
+                lease.check()  # who has taken the run over writes its record
+                directory.close("failed", error=str(error), **(measured(reader, directory) if reader else {}))
+                report(self.options, directory)
+            raise
         _audit(directory)
         return RunResult(directory.record, directory.url, passed)
 
     def _record(self, opened: Opened, plan: Plan) -> dict[str, Any]:
+        dataset = opened.dataset
         return {
             "name": self.options.problem.name,
-            "rows": opened.dataset.rows,
-            "chunks": len(opened.dataset.chunks),
-            "data": {
-                "url": opened.dataset.url,
-                "fingerprint": opened.dataset.fingerprint,
-                "embeddings": _embedded(opened),
-            },
+            "rows": dataset.rows,
+            "chunks": len(dataset.chunks),
+            "data": {"url": dataset.url, "fingerprint": dataset.fingerprint, "embeddings": _embedded(opened)},
             "seed": self.options.seed,
-            "chunk_memory": opened.dataset.memory,
+            "chunk_memory": dataset.memory,
             "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
             "data_passes": {"planned": len(plan.passes), "done": 0},
             "memory_budget": plan.memory_budget,

@@ -18,7 +18,7 @@ from headrace.profiling.folds import fold_profiles, training_profile, validation
 from headrace.stages import deciding, note
 from headrace.training.baseline import LINEAR, baseline, one_column, telling_column
 from headrace.training.blocks import BlockMaker, Recipe
-from headrace.training.board import Fitted, Trained, rank
+from headrace.training.board import Fitted, Trained, all_failed, rank
 from headrace.training.candidates import (
     BASELINE,
     ONE_COLUMN,
@@ -26,8 +26,8 @@ from headrace.training.candidates import (
     Candidate,
     build,
     candidates_of,
+    require_parameters,
 )
-from headrace.training.deadline import NO_TIME
 from headrace.training.ensembles import add_ensemble, heard
 from headrace.training.lanes import require_averaging
 from headrace.training.nested import nested_score
@@ -224,8 +224,9 @@ def check_candidates(workflow: WorkflowFile) -> None:
     if workflow.train.lanes > 1:
         require_averaging([each for each in candidates if not is_direct(each.estimator)])
     for index, model in enumerate(workflow.models):
+        where = f"models[{index}].space"
         for candidate in one_by_one(model):
-            build(candidate, seed=0, where=f"models[{index}].space")
+            require_parameters(build(candidate, seed=0, where=where), task=workflow.problem.task, where=where)
             varied(workflow.prepare, candidate.prepare)
 
 
@@ -285,12 +286,14 @@ def _round(
     workflow, source = selector.workflow, selector.opened.trained
     variants, which = variants_of(candidates, workflow.prepare)
     maker, name = selector.maker(variants), each.name if each else ""
-    fitted = fit_in_folds(selector, candidates, which, variants, maker, reader, name, limit)
-    late = [Trained(each, failure=NO_TIME) for each in candidates if fitted.get(each.name) == ()]
+    fitted, failures = fit_in_folds(selector, candidates, which, variants, maker, reader, name, limit)
+    unfitted = [Trained(each, failure=failures[each.name]) for each in candidates if each.name in failures]
+    if len(unfitted) == len(candidates):
+        raise all_failed(unfitted)
     entrants = [
         Entrant(candidate, which[candidate.name], fitted.get(candidate.name, ()))
         for candidate in candidates
-        if fitted.get(candidate.name) or not is_direct(candidate.estimator)
+        if candidate.name not in failures
     ]
     names = [candidate.name for candidate in candidates]
     rungs: tuple[Rung, ...] = ()
@@ -303,7 +306,9 @@ def _round(
     )  # fmt: skip
     first = each is None or each.number == 1
     training = stream.train([*entrants, *(selector.baselines(candidates, maker) if first else ())])
-    return replace(training, trained=rank((*training.trained, *late), training.metric), ratio=selector.ratio)
+    return replace(
+        training, trained=rank((*training.trained, *unfitted), training.metric), ratio=selector.ratio
+    )
 
 
 def _tell(selector: Selector, run: RunDirectory) -> None:

@@ -45,7 +45,7 @@ def slurm(place: Path) -> Iterator[dict[str, str]]:
         "SlurmctldPort": free_port(),
         "SlurmdPort": free_port(),
         "AuthType": "auth/munge",
-        "AuthInfo": f"socket={place}/munge/socket",
+        "AuthInfo": f"socket={place}/munge/socket,cred_expire=10",  # a requeued job waits for so long
         "CredType": "cred/munge",
         "SlurmUser": "root",
         "SlurmdUser": "root",

@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import time
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from headrace.cluster import joining
 from headrace.cluster.address import AddressCluster
 from headrace.cluster.certificates import Certificates, write_certificates
 from headrace.cluster.config import ClusterFile
+from headrace.engine.terminations import paused
 from headrace.errors import InputError, RunError
 from headrace.runs import Workflow
 
@@ -79,6 +81,16 @@ def test_workers_that_do_not_come_are_counted(running_scheduler: str):
     cluster = at(running_scheduler, workers=3, wait="1s")
     with pytest.raises(RunError, match="1 of 3 workers came within 1 s"), cluster.connect():
         pass
+
+
+def test_workers_that_are_paused_for_their_memory_are_told():
+    with dask_cluster(environment={"DASK_DISTRIBUTED__WORKER__MEMORY__PAUSE": "0.01"}) as address:
+        with distributed.Client(address) as client:
+            while not paused(client):
+                time.sleep(0.1)
+        cluster = at(address, workers=1, wait="1s")
+        with pytest.raises(RunError, match=r"1 of 1 workers came.* 1 of them are paused"), cluster.connect():
+            pass
 
 
 def test_another_version_on_a_worker_is_one_line_before_anything_runs(tmp_path: Path):

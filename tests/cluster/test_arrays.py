@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 from tests.cluster.conftest import write_workflow
 from tests.cluster.test_jobs import kill, until
 
 from headrace.cli import run as headrace
 from headrace.cluster import arrays, jobs
+from headrace.cluster.config import ClusterFile
 from headrace.data.storage import read_json
 from headrace.errors import InputError
 from headrace.optionfile import parse_document
+from headrace.runs import Workflow
 from headrace.workflow import parse_workflow
 
 if TYPE_CHECKING:
@@ -93,6 +99,33 @@ def test_an_array_is_cancelled_resumed_and_submitted_again(place: Path, capsys: 
     kill(jobs.read_job(other["jobs"][0]["run"]))
     again = submit(capsys, "--again")
     assert again["jobs"][1]["id"] == f"{name}-2_2"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1_200)
+def test_an_array_over_ssh_is_led_by_one_process_there_with_which_those_that_wait_are_lost(
+    place: Path, capsys: pytest.CaptureFixture[str], ssh_server: dict[str, Any]
+):
+    Path("cluster.yaml").write_text(yaml.safe_dump(ssh_server))
+    write_workflow(epochs=300)
+    Path("each.yaml").write_text("seed: [1, 2]\n")
+    array = submit(capsys)
+    name = array["id"]
+    first, second = jobs.find_jobs(name, "runs")
+    assert first.place == second.place
+    while (beat := until(first, "running", "waiting")) is None or beat.stage != "train":
+        time.sleep(0.2)
+    os.kill(beat.pid, signal.SIGTERM)
+    assert headrace(["jobs", "wait", name, "--timeout", "60"]) == 1
+    told = capsys.readouterr().out.splitlines()
+    assert told[:2] == [f"{first.id} stopped", f"{second.id} lost"]
+    assert told[2].endswith(f"headrace jobs resume {name}")
+    assert headrace(["jobs", "resume", name]) == 0
+    assert capsys.readouterr().out.count(" resumed, ") == 2
+    assert headrace(["jobs", "wait", name, "--timeout", "240"]) == 0
+    for seed, job in enumerate((first, second), 1):
+        alone = Workflow.load("workflow.yaml").with_seed(seed).run(ClusterFile(workers=1, processes=False))
+        assert read_json(f"{job.url}/run.json")["model_sha256"] == alone.run["model_sha256"]
 
 
 @pytest.mark.parametrize(

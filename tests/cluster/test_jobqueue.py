@@ -2,19 +2,30 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.cluster import slurm
-from tests.cluster.conftest import scheduler_of
+from tests.cluster.conftest import scheduler_of, write_workflow
 
 from headrace.cli import run as headrace
-from headrace.cluster.config import load_cluster
+from headrace.cluster import jobs
+from headrace.cluster.config import ClusterFile, load_cluster
 from headrace.cluster.jobqueue import JobQueueCluster, QueuedWorkers, SlurmCluster
+from headrace.data.storage import read_json
+from headrace.runs import Workflow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from headrace.cluster.jobs import Job
+
+    Submit = Callable[..., list[Job]]
+
+WAIT = 300.0
+"""Seconds that a test waits for a job, on a machine that may have much else to do."""
 
 KEYS = {
     "kind": "slurm",
@@ -80,17 +91,90 @@ def test_workers_are_encrypted_off_loopback(queue: dict[str, str], in_tmp: Path)
     assert not place.exists()
 
 
-@pytest.mark.slow
-def test_a_job_is_led_by_a_job_of_slurm(
-    queue: dict[str, str], in_tmp: Path, small_workflow: str, capsys: pytest.CaptureFixture[str]
-):
+@pytest.fixture
+def submitted(queue: dict[str, str], in_tmp: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Submit]:
+    """Submits a workflow to Slurm, with further words; gives its jobs."""
     Path("cluster.yaml").write_text("".join(f"{key}: {value}\n" for key, value in KEYS.items()))
-    assert headrace(["submit", small_workflow, "--cluster", "cluster.yaml"]) == 0
-    told = capsys.readouterr()
-    name = told.out.strip()
-    assert "job 1" in told.err or "of Slurm" in told.err
-    assert headrace(["jobs", "wait", name, "--timeout", "240"]) == 0, slurm.ask(queue, "squeue")
-    assert Path("runs", name, "report.html").exists()
+
+    def submit(workflow: str, *words: str) -> list[Job]:
+        assert headrace(["submit", workflow, "--cluster", "cluster.yaml", *words]) == 0
+        told = capsys.readouterr()
+        return jobs.find_jobs(told.out.strip(), "runs")
+
+    yield submit
+    for number in squeue(queue):
+        subprocess.run(["scancel", number], env=queue, check=True)
+
+
+def until_training(job: Job) -> None:
+    def stage() -> str:
+        beat = jobs.read_heartbeat(job.url)
+        return beat.stage if beat is not None else ""
+
+    slurm.wait_for(lambda: stage() == "train", WAIT)
+
+
+def seen(queue: dict[str, str], job: Job) -> str:
+    """The job of Slurm that leads a job, as Slurm shows it."""
+    return slurm.ask(queue, "scontrol", "show", "job", str(job.place["slurm"]))
+
+
+def passes(job: Job) -> bool:
+    return headrace(["jobs", "wait", job.url, "--timeout", str(WAIT)]) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1_200)
+def test_a_job_is_led_by_a_job_of_slurm_that_is_requeued_and_goes_on(
+    queue: dict[str, str], submitted: Submit
+):
+    workflow = write_workflow(epochs=300)
+    whole = Workflow.load(workflow).run(ClusterFile(workers=1, processes=False), "whole").run
+    (job,) = submitted(workflow)
+    until_training(job)
+    subprocess.run(["scontrol", "requeue", str(job.place["slurm"])], env=queue, check=True)
+    assert passes(job), slurm.ask(queue, "squeue")
+    assert Path(job.url, "report.html").exists()
+    assert read_json(f"{job.url}/run.json")["model_sha256"] == whole["model_sha256"]
+    assert "".join(text for text, _ in jobs.read_log(job.url)).count("coordinator ") == 2
+    slurm.wait_for(lambda: "ExitCode=0:0" in seen(queue, job), 60)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1_200)
+def test_a_job_at_its_time_limit_stops_in_time_and_is_resumed(queue: dict[str, str], submitted: Submit):
+    began = time.monotonic()
+    (job,) = submitted(write_workflow(epochs=3_000))
+    until_training(job)
+    number = str(job.place["slurm"])
+    # in whole minutes; of the last it is told when it begins
+    minutes = int(time.monotonic() - began + 20) // 60 + 1
+    subprocess.run(["scontrol", "update", f"JobId={number}", f"TimeLimit={minutes}"], env=queue, check=True)
+    slurm.wait_for(lambda: "ExitCode=75:0" in seen(queue, job), 120)
+    assert jobs.status(job)[0] == "stopped"
+    assert headrace(["jobs", "resume", job.url]) == 0
+    job = jobs.read_job(job.url)
+    assert job.place["slurm"] != number
+    until_training(job)
+    assert headrace(["jobs", "cancel", job.url]) == 0
+    slurm.wait_for(lambda: "ExitCode=130:0" in seen(queue, job), 60)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1_200)
+def test_each_job_of_an_array_is_one_of_slurm_and_one_that_fails_says_so(
+    queue: dict[str, str], submitted: Submit
+):
+    workflow = write_workflow()
+    Path("each.yaml").write_text("- {seed: 1}\n- {seed: 2}\n- {data.url: nowhere}\n")
+    first, second, wrong = submitted(workflow, "--each", "each.yaml")
+    assert len({job.place["slurm"] for job in (first, second, wrong)}) == 3
+    for seed, job in enumerate((first, second), 1):
+        assert passes(job), slurm.ask(queue, "squeue")
+        alone = Workflow.load(workflow).with_seed(seed).run(ClusterFile(workers=1, processes=False))
+        assert read_json(f"{job.url}/run.json")["model_sha256"] == alone.run["model_sha256"]
+    assert not passes(wrong)
+    assert "ExitCode=2:0" in seen(queue, wrong)
 
 
 def script(cluster: QueuedWorkers) -> str:

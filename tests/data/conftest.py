@@ -28,12 +28,12 @@ def write(tmp_path: Path) -> Write:
     return write_file
 
 
-@pytest.fixture(params=["local", "memory", "s3", "gcs"])
+@pytest.fixture(params=["local", "memory", "s3", "gcs", "azure"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty place on each kind of storage."""
     if request.param == "local":
         return str(tmp_path / "place")
-    if request.param in {"s3", "gcs"}:
+    if request.param in {"s3", "gcs", "azure"}:
         return str(request.getfixturevalue(request.param))
     filesystem = fsspec.filesystem("memory")
     if filesystem.exists("/place"):

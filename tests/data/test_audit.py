@@ -41,10 +41,15 @@ def test_sixteen_threads_and_four_processes_write_one_chain(tmp_path: Path) -> N
 @pytest.mark.parametrize("store", ["s3", "gcs"])
 def test_stores_have_one_winner_too(store: str, request: pytest.FixtureRequest) -> None:
     url = join(request.getfixturevalue(store), "audit")
-    with ThreadPoolExecutor(WRITERS) as pool:
+    with (
+        ThreadPoolExecutor(WRITERS) as pool,
+        ProcessPoolExecutor(2, mp_context=get_context("spawn")) as processes,
+    ):
+        others = processes.map(write_three, [url] * 2)
         numbers = list(pool.map(lambda _: audit.append(url, "scored", "late@1"), range(WRITERS)))
-    assert sorted(numbers) == list(range(1, WRITERS + 1))
-    assert audit.verify(url)[2] is None
+        numbers += [number for made in others for number in made]
+    assert sorted(numbers) == list(range(1, WRITERS + 2 * 3 + 1))
+    assert audit.verify(url)[::2] == (len(numbers), None)
 
 
 @settings(max_examples=40)

@@ -103,6 +103,14 @@ def test_a_server_that_gives_more_than_a_range_is_named() -> None:
         fetch(Broken(b"45678"), "x", [(4, 7)])
 
 
+def test_the_object_is_looked_at_once_more_where_answers_do_not_name_it() -> None:
+    looks: list[str] = []
+    assert fetch(Broken(b"4"), "x", [(4, 7)], require_same=lambda: looks.append("look")) == [b"456"]
+    assert looks == ["look", "look"]  # when it gave too little, and at the end
+    assert fetch(Broken(), "x", [], require_same=lambda: looks.append("look")) == []
+    assert len(looks) == 3
+
+
 def test_what_does_not_pass_is_raised_at_once() -> None:
     store = Broken(PermissionError())
     with pytest.raises(PermissionError):

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
+import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tests.faulty import Faults, before
 
 from headrace.cli import run
 from headrace.data.dataset import Dataset
 from headrace.data.reading import read_chunk
-from headrace.data.storage import join, open_filesystem, write_bytes
+from headrace.data.storage import join, write_bytes
 from headrace.errors import DataError, MissingExtraError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.servers import Store
 
 ROWS = 4_000
 WHOLE, SLICES = 1 << 30, 1 << 16
@@ -82,26 +87,25 @@ def test_data_of_a_web_server(
 
 
 def test_footers_are_read_once_and_columns_by_few_requests(
-    s3: str, table: pa.Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    s3_server: Store, s3: str, table: pa.Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(s3, table, tmp_path)
-    filesystem = open_filesystem(s3)[0]
-    asked: list[int] = []
-    plain = filesystem.cat_ranges
-
-    def counted(paths: list[str], *rest: object, **options: object) -> object:
-        asked.append(len(paths))
-        return plain(paths, *rest, **options)
-
-    monkeypatch.setattr(filesystem, "cat_ranges", counted)
-    dataset = Dataset(s3)
-    assert asked == [1, 1]  # footers of two files
-    for _ in range(2):
-        for chunk in dataset.chunks:
-            read_chunk(chunk, dataset.schema, ["x0", "x1", "word"], dictionary=True)
-    # The first read remembers the two footers; each read of a chunk joins the ranges of a file to one.
+    port = int(s3_server.environment["AWS_ENDPOINT_URL"].rpartition(":")[2])
+    with before(port, Faults(), seed=0) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{proxy.port}")
+        fsspec.get_filesystem_class("s3").clear_instance_cache()
+        dataset = Dataset(s3)
+        ranged = Counter({request: times for request, times in proxy.seen.items() if "bytes=" in request})
+        assert ranged.total() == 2  # footers of two files
+        proxy.seen.clear()
+        for _ in range(2):
+            for chunk in dataset.chunks:
+                read_chunk(chunk, dataset.schema, ["x0", "x1", "word"], dictionary=True)
+    # The first read remembers the two footers; each read of a chunk joins the ranges of a file to one, and the etag in
+    # the answer tells that the file is the same.
     pieces = sum(len(chunk.pieces) for chunk in dataset.chunks)
-    assert sum(asked[2:]) == 2 + 2 * pieces
+    assert {request.split()[0] for request in proxy.seen} == {"GET"}
+    assert proxy.seen.total() == 2 + 2 * pieces
 
 
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

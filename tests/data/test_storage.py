@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import fsspec
 import pytest
+from tests.faulty import Faults, before
 from tests.servers import READER_KEY, READER_SECRET
 
 from headrace.data.storage import (
-    aside,
     create,
     creates_once,
     exists,
@@ -18,6 +18,7 @@ from headrace.data.storage import (
     list_names,
     read_bytes,
     read_json,
+    remove_file,
     remove_tree,
     write_bytes,
     write_json,
@@ -28,6 +29,8 @@ from headrace.errors import InputError, StorageError
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.servers import Store
 
 
 def _full(*_: object) -> None:
@@ -79,6 +82,14 @@ def test_a_tree_is_removed(place: str) -> None:
     assert not exists(join(place, "a", "b"))
 
 
+def test_a_file_is_removed_and_one_that_is_missing_is_no_error(place: str) -> None:
+    write_bytes(join(place, "a"), b"1")
+    write_bytes(join(place, "b"), b"2")
+    for _ in range(2):
+        remove_file(join(place, "a"))
+    assert list_names(place) == ["b"]
+
+
 def test_what_is_not_json_is_named(place: str) -> None:
     write_bytes(join(place, "x.json"), b"{")
     with pytest.raises(StorageError, match=r"x\.json: is not JSON"):
@@ -89,42 +100,6 @@ def test_infinite_numbers_are_refused(place: str) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(join(place, "x.json"), float("inf"))
     assert not exists(join(place, "x.json"))
-
-
-def test_a_directory_appears_at_once(place: str) -> None:
-    target = join(place, "run")
-    with aside(target) as folder:
-        (folder / "sub").mkdir()
-        (folder / "sub" / "a").write_bytes(b"1")
-        (folder / "manifest.json").write_text("{}")
-        assert not exists(target)
-    assert read_bytes(join(target, "sub", "a")) == b"1"
-    assert list_names(target) == ["manifest.json", "sub"]
-    assert list_names(place) == ["run"]
-
-
-def test_nothing_remains_of_a_directory_that_failed(place: str) -> None:
-    def fill(folder: Path) -> None:
-        (folder / "a").write_bytes(b"1")
-        raise RuntimeError("stop")
-
-    with pytest.raises(RuntimeError, match="stop"), aside(join(place, "run")) as folder:
-        fill(folder)
-    assert list_names(place) == []
-
-
-def test_an_occupied_place_is_refused(place: str) -> None:
-    write_bytes(join(place, "run", "a"), b"1")
-    with pytest.raises(StorageError, match="not empty"), aside(join(place, "run")):
-        pass
-    assert read_bytes(join(place, "run", "a")) == b"1"
-
-
-def test_an_empty_directory_may_be_filled(tmp_path: Path) -> None:
-    (tmp_path / "run").mkdir()
-    with aside(str(tmp_path / "run")) as folder:
-        (folder / "a").write_bytes(b"1")
-    assert list_names(str(tmp_path / "run")) == ["a"]
 
 
 def test_of_many_who_create_a_file_one_wins(place: str) -> None:
@@ -153,27 +128,6 @@ def test_a_store_that_cannot_lock_says_so() -> None:
     assert not creates_once("sftp://host/run")
 
 
-def test_of_many_who_make_a_directory_one_wins(place: str) -> None:
-    target = join(place, "1")
-
-    def make(number: int) -> bool:
-        try:
-            with aside(target) as folder:
-                (folder / "a").write_bytes(b"%d" % number)
-                (folder / "manifest.json").write_bytes(b"%d" % number)
-        except StorageError:
-            return False
-        return True
-
-    with ThreadPoolExecutor(4) as pool:
-        won = list(pool.map(make, range(4)))
-    assert sum(won) == 1
-    assert list_names(target) == ["a", "manifest.json"]
-    assert (
-        read_bytes(join(target, "a")) == read_bytes(join(target, "manifest.json")) == b"%d" % won.index(True)
-    )
-
-
 def test_what_another_process_writes_is_seen(s3: str) -> None:
     write_bytes(join(s3, "a"), b"1")
     assert list_names(s3) == ["a"]
@@ -181,6 +135,20 @@ def test_what_another_process_writes_is_seen(s3: str) -> None:
     other.pipe_file(join(s3, "b").removeprefix("s3://"), b"2")
     assert list_names(s3) == ["a", "b"]
     assert exists(join(s3, "b"))
+
+
+def test_a_file_on_a_store_is_written_and_removed_by_one_request(
+    s3_server: Store, s3: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = int(s3_server.environment["AWS_ENDPOINT_URL"].rpartition(":")[2])
+    with before(port, Faults(), seed=0) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{proxy.port}")
+        fsspec.get_filesystem_class("s3").clear_instance_cache()
+        write_bytes(join(s3, "a"), b"1")
+        assert create(join(s3, "b"), b"2")
+        remove_file(join(s3, "a"))
+    assert [request.split()[0] for request in proxy.seen] == ["PUT", "PUT", "DELETE"]
+    assert proxy.seen.total() == 3
 
 
 def test_a_store_that_refuses_is_told_in_one_line(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,15 +173,6 @@ def test_a_full_disk_is_one_line_and_leaves_the_old_file(
     assert caught.value.exit_code == 1
     assert read_bytes(url) == b"old"
     assert list_names(str(tmp_path)) == ["x"]
-
-
-def test_a_disk_that_fills_while_a_directory_is_made_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(os, "fsync", _full)
-    with pytest.raises(StorageError, match="the disk is full"), aside(str(tmp_path / "run")) as folder:
-        (folder / "a").write_bytes(b"1")
-    assert list_names(str(tmp_path)) == []
 
 
 def test_a_file_where_a_directory_should_be(tmp_path: Path) -> None:

@@ -10,17 +10,15 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
+import psutil
 import pytest
 
 from headrace.data.storage import write_bytes
 from headrace.engine import lease
 from headrace.engine.lease import Holder, Lease, newest
 from headrace.errors import InputError, RunError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 BEAT = 0.05
 HOLD = """
@@ -74,6 +72,24 @@ def test_a_killed_process_is_followed_at_once(tmp_path: Path) -> None:
 def test_a_number_that_was_given_to_another_process_is_no_holder(tmp_path: Path) -> None:
     held_by(tmp_path, replace(Holder.this_process(), owner="old", started=1.0))
     Lease(str(tmp_path), beat_seconds=BEAT).close()
+
+
+@pytest.mark.skipif(not psutil.LINUX, reason="elsewhere a process knows its start by the clock of then")
+def test_a_clock_that_is_set_meanwhile_does_not_make_a_holder_dead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = Holder.this_process()
+    # where the machine's start stands by a clock that is an hour later now
+    told = [line.split() for line in Path("/proc/stat").read_text().splitlines()]
+    later = [["btime", str(int(words[1]) + 3600)] if words[0] == "btime" else words for words in told]
+    (tmp_path / "stat").write_text("".join(f"{' '.join(words)}\n" for words in later))
+    for number in (held.pid, "self"):
+        (tmp_path / str(number)).symlink_to(f"/proc/{held.pid}")
+    before = psutil.Process().create_time()
+    monkeypatch.setattr(psutil, "PROCFS_PATH", str(tmp_path))
+    assert psutil.Process().create_time() == pytest.approx(before + 3600)
+    assert held.lives_here()
+    assert not replace(held, started=held.started - 1).lives_here()
 
 
 def test_a_holder_elsewhere_lives_while_its_beat_changes(tmp_path: Path) -> None:

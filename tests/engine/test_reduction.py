@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,12 +16,13 @@ from hypothesis import strategies as st
 from headrace.accumulators import merge_tree
 from headrace.data.dataset import Dataset
 from headrace.data.reading import ReadCount
+from headrace.engine import spans
 from headrace.engine.commits import Form, PassRecord
 from headrace.engine.events import ChunkDone, Event
 from headrace.engine.ledger import Ledger
 from headrace.engine.passes import Reader
 from headrace.engine.reduction import MergeTree, Reduction
-from headrace.engine.source import Reading, source_of
+from headrace.engine.source import Reading, Source, source_of
 
 if TYPE_CHECKING:
     import random
@@ -95,6 +97,46 @@ def test_a_reduction_stopped_after_some_chunks_goes_on_to_the_same_tree(
     assert again.reduce(source, trace, pair, name="profile", form=form) == merged
 
 
+TINY = 60
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Source:
+    """One small chunk, many times."""
+    directory = tmp_path_factory.mktemp("tiny")
+    pq.write_table(pa.table({"x": [1.0, 2.0]}), directory / "one.parquet")
+    once = source_of(Dataset(str(directory)), ["x"])
+    return replace(once, chunks=tuple(replace(once.chunks[0], index=number) for number in range(TINY)))
+
+
+@pytest.mark.parametrize("last", [7, 20])
+def test_a_reduction_stopped_among_spans_goes_on_to_the_same_tree(
+    threads: Client, tiny: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last: int
+) -> None:
+    monkeypatch.setattr(spans, "TASK_SECONDS", 1_000.0)
+    seen: list[ChunkDone] = []
+
+    def stop(event: Event) -> None:
+        if isinstance(event, ChunkDone):
+            seen.append(event)
+            if len(seen) == last:
+                raise StoppedError
+
+    url, form = str(tmp_path / "ledger"), Form(dump, load)
+    with pytest.raises(StoppedError):
+        Reader(threads, [stop], Ledger(url, interval=0.0)).reduce(
+            tiny, trace, pair, name="profile", form=form
+        )
+    ledger = Ledger(url, interval=0.0)
+    known = ledger.state.passes.get("profile")
+    assert known is None or known.body["record"]["rows"] == known.body["position"] * 2
+    reader = Reader(threads, ledger=ledger)
+    merged = reader.reduce(tiny, trace, pair, name="profile", form=form)
+    assert merged == merge_tree([str(i) for i in range(TINY)], pair)
+    assert (reader.records[0].rows, reader.records[0].chunks) == (2 * TINY, TINY)
+    assert max(event.rows for event in seen) > 2
+
+
 class Ended:
     """A future whose task has run already; when the pass hears of it is drawn."""
 
@@ -110,9 +152,14 @@ class Ended:
 class AtOnce:
     """In place of a client: submitted tasks run at once."""
 
+    loop = object()
+
     def submit(self, function: Any, *given: Any, pure: bool) -> Ended:
         assert not pure
         return Ended(function(*(each.value if isinstance(each, Ended) else each for each in given)))
+
+    def gather(self, futures: list[Ended]) -> list[Any]:
+        return [each.value for each in futures]
 
 
 class Drawn:
@@ -125,9 +172,12 @@ class Drawn:
     def add(self, future: Ended) -> None:
         self.pending.append(future)
 
-    def take(self) -> Ended:
+    def take(self) -> list[Ended]:
         assert self.pending, "a pass waits only while something is under way"
-        return self.pending.pop(self.rng.randrange(len(self.pending)))
+        self.rng.shuffle(self.pending)
+        left = self.rng.randrange(len(self.pending))
+        ended, self.pending = self.pending[left:], self.pending[:left]
+        return ended
 
 
 class Now:
@@ -152,30 +202,43 @@ class Now:
 
 
 @given(
-    total=st.integers(1, 30),
+    total=st.integers(1, 60),
+    begun=st.integers(0, 60),
     threads=st.integers(1, 4),
     often=st.floats(0, 1),
     rng=st.randoms(use_true_random=False),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_commits_that_take_their_time_never_leave_a_pass_waiting_for_nothing(
-    total: int, threads: int, often: float, rng: random.Random
+    total: int, begun: int, threads: int, often: float, rng: random.Random
 ) -> None:
     client: Any = AtOnce()
     commits: Any = Now(rng, often)
-    reading = Reading(ReadCount(chunks=1), 1, "a worker")
+    begun = min(begun, total - 1)
+    tree = MergeTree(client, pair)
+    for index in range(begun):
+        tree.add(client.submit(str, f"{index} ", pure=False))
+
+    def send(sent: list[range]) -> tuple[list[Any], list[Any]]:
+        states = [merge_tree([f"{index} " for index in span], pair) for span in sent]
+        paces = [rng.choice([0.0, 0.001, 0.005]) for _ in sent]
+        readings = [
+            Reading(ReadCount(chunks=len(span)), 1, "a worker", pace * len(span))
+            for span, pace in zip(sent, paces, strict=True)
+        ]
+        return [Ended(state) for state in states], [Ended(reading) for reading in readings]
+
     under_way = Reduction(
         client,
-        MergeTree(client, pair),
+        tree,
         total,
         commits,
-        PassRecord("profile"),
+        PassRecord("profile", chunks=begun),
         threads=lambda: threads,
-        send=lambda index: (Ended(f"{index} "), Ended(reading)),  # type: ignore[arg-type, return-value]  # they stand in for futures
+        send=send,
         count=lambda _: None,
         seconds=lambda: 0.0,
     )
     under_way._arrivals = Drawn(rng)  # type: ignore[assignment]  # it stands in
-    found = under_way.run().result()
-    assert [int(each) for each in found.replace("(", " ").replace(")", " ").split()] == list(range(total))
+    assert under_way.run().result() == merge_tree([f"{index} " for index in range(total)], pair)
     assert commits.positions == sorted(set(commits.positions))

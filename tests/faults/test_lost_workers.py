@@ -21,6 +21,7 @@ from headrace.cluster import connect
 from headrace.cluster.config import ClusterFile
 from headrace.data import chunks
 from headrace.data.dataset import Dataset
+from headrace.engine import spans
 from headrace.engine.passes import Reader
 from headrace.engine.source import source_of
 from headrace.engine.suspects import place_of
@@ -103,10 +104,15 @@ def end_at_poison(table: pa.Table, _chunk: Chunk) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("together", [False, True])
 def test_of_chunks_that_share_a_worker_the_one_that_ends_it_is_named(
-    in_tmp: Path, monkeypatch: pytest.MonkeyPatch
+    together: bool, in_tmp: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(chunks, "LARGEST", 10_000)
+    if together:  # the last four chunks are one task
+        monkeypatch.setattr(spans, "SPANS_LEFT", 1)
+        monkeypatch.setattr(spans, "TASK_SECONDS", 1_000.0)
+        monkeypatch.setattr(spans, "LONGEST_SECONDS", 1_000.0)
     make(in_tmp)
     source = source_of(Dataset("data"), ["x"])
     assert len(source.chunks) == FILES * GROUPS

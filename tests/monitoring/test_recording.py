@@ -241,7 +241,7 @@ def test_a_crash_between_roll_up_and_deletion_counts_nothing_twice(
 
     for hours_for in (1e9, 0):
         with monkeypatch.context() as patch:
-            patch.setattr(storage, "remove_tree", crash)
+            patch.setattr(storage, "remove_file", crash)
             with pytest.raises(KeyboardInterrupt):
                 store.roll(now=day + 3 * 86_400, minutes_for=0, hours_for=hours_for)
         assert _state(store) == before

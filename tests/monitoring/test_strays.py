@@ -89,3 +89,23 @@ def test_a_store_that_is_away_costs_the_labels_and_nothing_else(
     served.recorder.flush(everything=True)
     monkeypatch.undo()
     assert sum(window.traffic.unmatched for window in served.recorder.store.read()) == 1
+
+
+def test_what_could_not_be_read_is_read_at_the_next_look_and_holds_nothing_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, third = (Strays(MonitorStore(str(tmp_path), "late")) for _ in range(3))
+    first.leave([Stray(NOON, "a", ("yes",))])
+    second.leave([Stray(NOON, "b", ("no",))])
+    read, tried = storage.read_json, []
+
+    def once_away(url: str) -> object:
+        tried.append(url)
+        if len(tried) == 1:
+            raise StorageError("is away", where=url)
+        return read(url)
+
+    monkeypatch.setattr(storage, "read_json", once_away)
+    looks = [{stray.request_id for stray in third.find(at_once=True)} for _ in range(3)]
+    assert [len(look) for look in looks] == [1, 1, 0]
+    assert looks[0] | looks[1] == {"a", "b"}

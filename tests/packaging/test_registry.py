@@ -7,14 +7,19 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from headrace.data import storage
 from headrace.errors import InputError, PackageError, StorageError
-from headrace.packaging.package import read_package
+from headrace.packaging.package import MANIFEST, read_package
 from headrace.packaging.registry import Registry
 
 
@@ -252,3 +257,81 @@ def test_a_registry_that_is_a_file_says_so(registry, package):
     with pytest.raises(StorageError):
         registry.publish("late", package)
     assert time.monotonic() - started < 30
+
+
+def bare_versions(url: str, count: int) -> Registry:
+    """Versions of which only what makes them visible is there; the first is champion."""
+    for version in range(1, count + 1):
+        storage.write_bytes(storage.join(url, "late", str(version), MANIFEST), b"{}")
+    held = Registry(url)
+    held.set_alias("late", "champion", 1)
+    return held
+
+
+@pytest.mark.parametrize("place", ["memory", "s3", "gcs"])
+def test_of_many_who_write_the_same_bytes_at_the_same_second_one_moves(
+    place: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"memory://{uuid.uuid4()}" if place == "memory" else str(request.getfixturevalue(place))
+    monkeypatch.setattr("headrace.packaging.registry._now", lambda: "2026-01-01T00:00:00+00:00")
+    held = bare_versions(url, 2)
+    together = threading.Barrier(8)
+    created = storage.create
+
+    def create(target: str, data: bytes) -> bool:
+        together.wait(30)  # all have seen the alias as it was
+        return created(target, data)
+
+    def move(_: int) -> bool:
+        try:
+            held.set_alias("late", "champion", 2, expected=1)
+        except InputError:
+            return False
+        return True
+
+    with monkeypatch.context() as patch, ThreadPoolExecutor(8) as pool:
+        patch.setattr(storage, "create", create)
+        assert sum(pool.map(move, range(8))) == 1
+    moves = [(move["before"], move["version"]) for move in held.alias_history("late")]
+    assert moves == [(None, 1), (1, 2)]
+
+
+def test_an_answer_that_was_lost_does_not_make_a_second_move(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    held = bare_versions(f"memory://{uuid.uuid4()}", 2)
+    kind = type(storage.open_filesystem(held.url)[0])
+    written = kind.pipe_file
+
+    def lost(self: Any, path: str, *given: Any, **named: Any) -> None:
+        written(self, path, *given, **named)
+        raise FileExistsError(path)  # as the store says to the request that is repeated
+
+    monkeypatch.setattr(kind, "pipe_file", lost)
+    held.set_alias("late", "champion", 2, expected=1)
+    assert len(held.alias_history("late")) == 2
+
+
+@settings(max_examples=15)
+@given(
+    st.lists(st.tuples(st.sampled_from(["champion", "arm"]), st.integers(1, 3)), min_size=2, max_size=12),
+    st.data(),
+)
+def test_clocks_that_are_apart_leave_one_order_of_moves(
+    moves: list[tuple[str, int]], data: st.DataObject
+) -> None:
+    """Whatever the clocks of the writers say, the moves are a chain whose end is where the aliases stand."""
+    held = bare_versions(f"memory://{uuid.uuid4()}", 3)
+    hours = data.draw(st.lists(st.integers(0, 23), min_size=len(moves), max_size=len(moves)))
+    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(4) as pool:
+        said = iter(hours)
+        patch.setattr(
+            "headrace.packaging.registry._now", lambda: f"2026-01-01T{next(said, 0):02}:00:00+00:00"
+        )
+        list(pool.map(lambda move: held.set_alias("late", *move), moves))
+    stands: dict[str, int] = {}
+    for move in held.alias_history("late"):
+        assert move["before"] == stands.get(move["alias"])
+        stands[move["alias"]] = move["version"]
+    assert stands == held.aliases("late")
+    assert len(held.alias_history("late")) == 1 + len(moves)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from headrace.data.storage import CLAIM, join, write_bytes
+from headrace.data.directories import CLAIM
+from headrace.data.storage import join, write_bytes
 from headrace.packaging.package import read_package
 from headrace.packaging.registry import Registry
 

@@ -52,6 +52,22 @@ def chunks_of(table: pa.Table, count: int) -> Iterator[tuple[pa.Table, Chunk]]:
         yield table.slice(a, b - a), Chunk(a, (Piece("d", "d", (0,), b - a, a, ()),), b - a, 0, 0)
 
 
+@pytest.mark.parametrize("encode", ["tfidf", "bag_of_words"])
+def test_numbers_are_not_cut_to_tokens(encode: str) -> None:
+    asked = PrepareOptions.model_validate({"columns": {"n": {"encode": encode}}})
+    with pytest.raises(
+        WorkflowError, match=r"^prepare\.columns\.n\.encode: the column is a numeric, and only text"
+    ):
+        finders_of(
+            asked,
+            pa.schema({"n": pa.int64()}),
+            features=["n"],
+            target=None,
+            task="clustering",
+            splitter=SPLITTER,
+        )
+
+
 def two_passes(
     table: pa.Table, chunks: int = 4, splitter: Splitter = SPLITTER, **options: Any
 ) -> tuple[Preparation, pa.Table]:

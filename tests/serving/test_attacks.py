@@ -195,6 +195,18 @@ def test_a_client_that_sends_no_headers_is_let_go(served: Running, sent: bytes):
         assert time.monotonic() - started < 15
 
 
+def test_a_connection_that_was_answered_is_let_go_too_when_its_next_headers_do_not_end(served: Running):
+    with socket.create_connection(served.address, timeout=20) as connection:
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert b" 200 " in connection.recv(4096)
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nX: ")
+        started = time.monotonic()
+        with contextlib.suppress(ConnectionResetError):
+            while connection.recv(4096):
+                pass
+        assert time.monotonic() - started < 15
+
+
 def test_a_client_that_sends_its_body_slowly_is_told_so(served: Running):
     with socket.create_connection(served.address, timeout=20) as connection:
         connection.sendall(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -22,11 +23,13 @@ def slot(packages: dict[str, Package]) -> Any:
     return SimpleNamespace(predictor=Predictor(packages["onnx"]), version="late@1", arm="champion")
 
 
-def ask(slot: Any, sizes: list[int], *, slots: list[Any] | None = None) -> tuple[list[Any], list[Batch]]:
+def ask(
+    slot: Any, sizes: list[int], *, slots: list[Any] | None = None, seconds: float = 10.0
+) -> tuple[list[Any], list[Batch]]:
     batches: list[Batch] = []
 
     async def together() -> list[Any]:
-        batcher = Batcher(batches.append)
+        batcher = Batcher(batches.append, seconds)
         inputs = slot.predictor.signature.inputs
         jobs = []
         for number, size in enumerate(sizes):
@@ -76,6 +79,17 @@ def test_models_are_not_mixed_and_a_failure_stays_with_its_own(slot: Any):
     assert isinstance(answers[1], ValueError)
     assert isinstance(answers[3], ValueError)
     assert len(answers[2].labels) == 1
+
+
+def test_what_a_thread_has_not_done_in_time_is_given_up_and_small_requests_are_answered_meanwhile(slot: Any):
+    def wait(_: Any) -> Any:
+        time.sleep(0.5)
+
+    slow = SimpleNamespace(predictor=SimpleNamespace(answer=wait), version="late@2", arm="challenger")
+    answers, batches = ask(slot, [90, 1], slots=[slow, slot], seconds=0.05)
+    assert isinstance(answers[0], TimeoutError)
+    assert len(answers[1].labels) == 1
+    assert [batch.request_ids for batch in batches] == [("r1",)]
 
 
 def test_splitting_an_answer_loses_no_finding(slot: Any):

@@ -17,6 +17,7 @@ from headrace.training.candidates import (
 from headrace.training.options import ModelOptions
 
 SGD = "sklearn.linear_model.SGDClassifier"
+LOGISTIC = "sklearn.linear_model.LogisticRegression"
 
 
 def model(name: str = "m", estimator: str = SGD, **params: object) -> ModelOptions:
@@ -57,13 +58,44 @@ def test_lists_of_a_yaml_file_become_tuples() -> None:
         (model(estimator="SGDClassifier"), "give a full import path"),
         (model(estimator="sklearn.svm.SVC"), "has no partial_fit"),
         (model(aplha=1.0), "has no parameter 'aplha'; did you mean 'alpha'"),
+        (model(estimator="sklearn.linear_model"), "sklearn.linear_model is no estimator"),
+        (model(estimator="os.system"), "os.system cannot be made: .* 'command'"),
+        (model(estimator="builtins.len"), "cannot be made: "),
+        (model(estimator="..nowhere"), "cannot import"),
+        (model(alpha=-1), r"'alpha' parameter of SGDClassifier must be .*Got -1"),
+        (model(class_weight="balanced"), "weights of classes belong in train.class_weight"),
+        (model(loss="logg"), "'loss' parameter of SGDClassifier must be"),
+        (model(estimator=LOGISTIC, C=0), "'C' parameter of LogisticRegression must be"),
+        (model(estimator=LOGISTIC, C=[1, "a"]), "'C' parameter of LogisticRegression must be .*Got 'a'"),
+        (model(estimator=LOGISTIC, C=[]), "an empty list leaves no candidate; give values"),
+        (model(estimator=LOGISTIC, max_iter=[10, 20]), "'max_iter' parameter of LogisticRegression must be"),
+        (model(estimator=LOGISTIC, max_iter=None), "'max_iter' parameter of LogisticRegression must be"),
     ],
 )
 def test_a_model_that_cannot_learn_from_a_stream_is_refused_with_the_mend(
     options: ModelOptions, message: str
 ) -> None:
-    with pytest.raises(WorkflowError, match=rf"models\[0\]\.\w+: .*{message}"):
+    with pytest.raises(WorkflowError, match=rf"models\[0\]\.[\w.]+: .*{message}"):
         candidates_of([options], task="classification")
+
+
+@pytest.mark.parametrize(
+    ("path", "params", "task"),
+    [
+        ("sklearn.linear_model.Ridge", {"alpha": -1}, "regression"),
+        ("sklearn.linear_model.GammaRegressor", {"alpha": "x"}, "regression"),
+        ("headrace.training.exact_families.principal_components", {"alpha": -1.0}, "regression"),
+        ("sklearn.cluster.KMeans", {"tol": -1}, "clustering"),
+        ("sklearn.cluster.KMeans", {"random_state": "x"}, "clustering"),
+        ("sklearn.cluster.KMeans", {"n_clusters": True}, "clustering"),
+        ("xgboost.XGBRegressor", {"n_estimators": 0}, "regression"),
+    ],
+)
+def test_values_of_parameters_are_refused_before_data_are_read(
+    path: str, params: dict[str, object], task: str
+) -> None:
+    with pytest.raises(WorkflowError, match=rf"^models\[0\]\.params.*{next(iter(params))}"):
+        candidates_of([ModelOptions(name="m", estimator=path, params=params)], task=task)
 
 
 @pytest.mark.parametrize("names", [("a", "a"), ("baseline",)])

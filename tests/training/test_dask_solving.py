@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -24,10 +24,11 @@ from headrace.packaging.model import load
 from headrace.runs import Workflow
 from headrace.training.blocks import Target
 from headrace.training.candidates import Candidate, build
-from headrace.training.dask_models import require_dask_model
-from headrace.training.dask_solving import DaskProblem, DenseRows, require_room, solve_by_dask
+from headrace.training.dask_solving import DenseRows, require_room
+from headrace.training.deadline import NO_TIME
+from headrace.training.direct import Direct
 from headrace.training.options import ModelOptions
-from headrace.training.routes import passes_of
+from headrace.training.routes import passes_of, require_direct
 from headrace.training.sweeps import Rows
 
 if TYPE_CHECKING:
@@ -104,9 +105,9 @@ def found(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[Any, ...]]:
     held: dict[str, tuple[Any, ...]] = {}
 
     def fit(*args: Any) -> Any:
-        fitted = fit_in_folds(*args)
+        fitted, failures = fit_in_folds(*args)
         held.update({name: tuple(each.estimator for each in folds) for name, folds in fitted.items()})
-        return fitted
+        return fitted, failures
 
     monkeypatch.setattr("headrace.selecting.fit_in_folds", fit)
     return held
@@ -202,11 +203,9 @@ def test_what_dask_ml_cannot_do_is_refused(in_tmp, monkeypatch):
     where = "models[0]"
     path = f"{DASK}.LogisticRegression"
     with pytest.raises(WorkflowError, match="no row between its steps; use lbfgs, newton, admm"):
-        require_dask_model(
-            path, build(one(solver="proximal_grad"), seed=0), task="classification", where=where
-        )
+        require_direct(path, build(one(solver="proximal_grad"), seed=0), task="classification", where=where)
     with pytest.raises(WorkflowError, match="is for classification"):
-        require_dask_model(path, build(one(), seed=0), task="regression", where=where)
+        require_direct(path, build(one(), seed=0), task="regression", where=where)
     weighed = workflow(in_tmp, "label", models_of("label")[:1], train={"class_weight": "balanced"})
     with pytest.raises(RunError, match="does not know weights of rows"):
         weighed.run(THREADS, "run")
@@ -225,13 +224,30 @@ def test_dense_chunks_beyond_the_budget_of_a_worker_are_refused() -> None:
 
 
 def test_without_time_the_first_candidate_alone_is_fitted(monkeypatch):
-    monkeypatch.setattr("headrace.training.dask_solving._solved", lambda *_: "fitted")
-    monkeypatch.setattr("headrace.training.dask_solving.require_room", lambda *_: None)
-    reader: Any = SimpleNamespace(client=None)
-    rows: Any = None
-    problems = [
-        DaskProblem(Candidate(name, f"{DASK}.LinearRegression"), 0, rows, Fold("all", 0, (0,), ()), D)
-        for name in "ab"
-    ]
-    found: Any = solve_by_dask(reader, rows, problems, Target("y"), seed=0, name="", late=lambda: True)
-    assert found == {"a": ("fitted",), "b": ()}
+    monkeypatch.setattr("headrace.training.direct.solve_by_dask", lambda *_, **_more: ("fitted",))
+    maker: Any = SimpleNamespace(
+        target=Target("y"), folds=(), shared=False, splitter=SimpleNamespace(seed=0),
+        recipes=[SimpleNamespace(compiled=SimpleNamespace(width=D))],
+    )  # fmt: skip
+    notes: list[Any] = []
+    reader, rows = cast("Any", SimpleNamespace(emit=notes.append)), cast("Any", None)
+    direct = Direct(reader, rows, maker, late=lambda: True)
+    candidates = [(Candidate(name, f"{DASK}.LinearRegression"), 0) for name in "ab"]
+    assert cast("Any", direct.fit(candidates)) == {"a": ("fitted",)}
+    assert direct.failures == {"b": NO_TIME}
+    assert len(notes) == 1
+
+
+def test_why_a_model_could_not_be_fitted_is_told(monkeypatch):
+    def fail(*_args: Any, **_more: Any) -> Any:
+        raise ValueError("of no\n  use.")
+
+    monkeypatch.setattr("headrace.training.direct.solve_by_dask", fail)
+    maker: Any = SimpleNamespace(
+        target=Target("y"), folds=(), shared=False, splitter=SimpleNamespace(seed=0),
+        recipes=[SimpleNamespace(compiled=SimpleNamespace(width=D))],
+    )  # fmt: skip
+    reader, rows = cast("Any", SimpleNamespace(emit=lambda _: None)), cast("Any", None)
+    direct = Direct(reader, rows, maker)
+    assert direct.fit([(Candidate("a", f"{DASK}.LinearRegression"), 0)]) == {}
+    assert direct.failures == {"a": "of no use."}

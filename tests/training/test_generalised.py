@@ -19,12 +19,12 @@ from headrace.training.generalised_losses import (
     MODELS,
     Binary,
     Quantile,
-    require_generalised,
     stages_of,
     told,
 )
 from headrace.training.generalised_steps import Curvature, Descent
 from headrace.training.generalised_sums import Problem, references
+from headrace.training.routes import require_direct
 from headrace.training.sweeps import Rows
 
 if TYPE_CHECKING:
@@ -287,4 +287,4 @@ def test_what_cannot_be_followed_is_refused_with_its_key(name, params, said):
     estimator = getattr(sklearn.linear_model, name)(**params)
     task = "regression" if name == "QuantileRegressor" else "classification"
     with pytest.raises(WorkflowError, match=rf"models\[1\].*{said}"):
-        require_generalised(f"{LINEAR}.{name}", estimator, task=task, where="models[1]")
+        require_direct(f"{LINEAR}.{name}", estimator, task=task, where="models[1]")

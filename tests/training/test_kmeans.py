@@ -29,7 +29,7 @@ from headrace.engine.ledger import Ledger
 from headrace.errors import RunError, WorkflowError
 from headrace.runs import Workflow
 from headrace.training.centres import Assign, CentreSums, Draw, Together, dump_learnt, load_learnt, nearest
-from headrace.training.clusterers import DRAWS, KMEANS, require_clusterer
+from headrace.training.clusterers import DRAWS, KMEANS
 from headrace.training.deadline import never
 from headrace.training.kmeans import (
     Centres,
@@ -41,7 +41,7 @@ from headrace.training.kmeans import (
     told_centres,
 )
 from headrace.training.options import ModelOptions
-from headrace.training.routes import passes_of
+from headrace.training.routes import passes_of, require_direct
 from headrace.training.sweeps import Rows
 
 if TYPE_CHECKING:
@@ -348,5 +348,5 @@ def test_passes_are_named_for_the_plan():
 def test_what_cannot_be_followed_is_refused(path, params, task, message):
     asked = SimpleNamespace(**{"init": "k-means++", "n_init": "auto", "n_clusters": 8, **params})
     with pytest.raises(WorkflowError) as caught:
-        require_clusterer(path, asked, task=task, where="models[0]")
+        require_direct(path, asked, task=task, where="models[0]")
     assert message in str(caught.value)

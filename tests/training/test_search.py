@@ -225,6 +225,7 @@ def test_a_run_without_a_search_cannot_be_extended() -> None:
 def test_a_space_that_cannot_be_tried_is_refused_before_data_are_read() -> None:
     for space, message in (
         ({"aplha": [1]}, "did you mean 'alpha'"),
+        ({"alpha": {"low": -1.0, "high": 1.0}}, r"models\[0\]\.space: The 'alpha' parameter .*Got -1.0"),
         ({"prepare.numeric.scal": ["none"]}, "scal"),
         ({"prepare.numeric.scale": ["unheard"]}, "scale"),
     ):

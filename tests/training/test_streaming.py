@@ -18,6 +18,7 @@ from headrace.cluster.config import ClusterFile
 from headrace.errors import RunError
 from headrace.packaging.fingerprint import model_digest
 from headrace.runs import Workflow
+from headrace.training.blocks import Target
 from headrace.training.board import Trained, note_epoch
 from headrace.training.candidates import PLAIN_LINEAR, Candidate, build
 from headrace.training.checkpoint import Learner
@@ -100,6 +101,11 @@ def test_what_scikit_learn_refuses_becomes_a_failure_with_its_reason() -> None:
     assert "NaN" in broken.failure
     weighted = learner("sklearn.linear_model.Perceptron")
     assert not steps(weighted, [Block(X, Y, np.ones(300))]).failure
+
+
+def test_a_row_without_a_weight_has_none_whether_it_is_null_or_nan() -> None:
+    weights = Target("y", weight="w").weights(pa.table({"w": pa.array([1.0, None, np.nan, 2.0])}))
+    np.testing.assert_array_equal(weights, [1, 0, 0, 2])
 
 
 def test_concatenating_keeps_rows_targets_and_weights_together() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable
 
 T = TypeVar("T")
 
@@ -36,13 +36,13 @@ class Accumulator(Protocol):
         ...
 
 
-def merge_tree(items: Sequence[T], merge: Callable[[T, T], T]) -> T:
+def merge_tree(items: Iterable[T], merge: Callable[[T, T], T]) -> T:
     """Merge neighbours pairwise, level by level, so that the shape depends on the number of items alone.
 
     Parameters
     ----------
-    items : sequence
-        At least one item, in chunk order.
+    items : iterable
+        At least one item, in chunk order. They are merged as they come: of n of them, at most log2(n) + 2 are held.
     merge : callable
         ``merge(left, right)``.
 
@@ -56,8 +56,14 @@ def merge_tree(items: Sequence[T], merge: Callable[[T, T], T]) -> T:
     >>> merge_tree(["a", "b", "c"], lambda left, right: f"({left}{right})")
     '((ab)c)'
     """
-    level = list(items)
-    while len(level) > 1:
-        pairs = [merge(left, right) for left, right in zip(level[::2], level[1::2], strict=False)]
-        level = pairs + ([level[-1]] if len(level) % 2 else [])
-    return level[0]
+    held: list[T] = []
+    for number, item in enumerate(items, 1):
+        held.append(item)
+        # A binary counter: as many merges as the number of items so far ends in zeros.
+        for _ in range((number & -number).bit_length() - 1):
+            right = held.pop()
+            held.append(merge(held.pop(), right))
+    while len(held) > 1:
+        right = held.pop()
+        held.append(merge(held.pop(), right))
+    return held[0]

@@ -9,6 +9,7 @@ import typer
 from headrace.cli.output import ClusterFlag, JsonFlag, print_json, say
 
 if TYPE_CHECKING:
+    from headrace.data.dataset import Dataset
     from headrace.profiling.profile import Profile
 
 DataArgument = Annotated[str, typer.Argument(metavar="DATA", help="Directory, glob, file or URL of Parquet.")]
@@ -101,6 +102,14 @@ def profile(
             "--k-minimum", metavar="K", min=1, help="Leave frequent values out that fewer rows hold."
         ),
     ] = 1,
+    workflow: Annotated[
+        str | None,
+        typer.Option(
+            "--workflow",
+            metavar="FILE",
+            help="Treat columns about persons as the pii: of this workflow says.",
+        ),
+    ] = None,
     output: Annotated[
         str, typer.Option("--output", "-o", metavar="FILE", help="Where the profile goes.")
     ] = "profile.json",
@@ -117,10 +126,14 @@ def profile(
     from headrace.profiling.privacy import hint, personal_columns
     from headrace.profiling.withholding import withhold
 
+    seen: Dataset | str = data
+    if workflow is not None:
+        seen, fewest = _treated(data, workflow, cluster)
+        k_minimum = max(k_minimum, fewest)
     if html is None:
         if time is not None:
             raise InputError("--time is of the page", where="profile", mend="give --html FILE too")
-        whole = _profile(data, target, cluster)
+        whole = _profile(seen, target, cluster)
     else:
         from headrace.cli.progress import watching
         from headrace.exploring import explore
@@ -128,7 +141,7 @@ def profile(
         from headrace.report import render_profile
 
         with watching() as subscriber:
-            whole, explored = explore(data, target, time=time, cluster=cluster, subscribers=[subscriber])
+            whole, explored = explore(seen, target, time=time, cluster=cluster, subscribers=[subscriber])
     personal = personal_columns(whole)
     measured = withhold({"all": whole}, whole, k_minimum)["all"]
     if html is not None:
@@ -227,9 +240,22 @@ def compare(
     say(f"A: {left.rows:,} rows, B: {right.rows:,} rows" + (f", page: {html}" if html else ""))
 
 
-def _profile(url: str, target: str | None, cluster: str | None) -> Profile:
+def _profile(data: Dataset | str, target: str | None, cluster: str | None) -> Profile:
     from headrace.cli.progress import watching
     from headrace.exploring import survey
 
     with watching() as subscriber:
-        return survey(url, target, cluster=cluster, subscribers=[subscriber]).whole
+        return survey(data, target, cluster=cluster, subscribers=[subscriber]).whole
+
+
+def _treated(url: str, workflow: str, cluster: str | None) -> tuple[Dataset, int]:
+    """Open data with the columns about persons as a workflow has them treated; and its `k_minimum`."""
+    from headrace.cluster.config import default_cluster, load_cluster
+    from headrace.data.dataset import Dataset
+    from headrace.data.pii import PiiOptions, find_treatments
+    from headrace.workflow import load_workflow
+
+    options = load_workflow(workflow).pii or PiiOptions(k_minimum=1)
+    settings = default_cluster() if cluster is None else load_cluster(cluster)
+    dataset = Dataset(url, memory=settings.memory_bytes)
+    return dataset.treated(find_treatments(options)), options.k_minimum

@@ -86,6 +86,8 @@ def erase(
         print_json(document)
         return
     say(f"{document['rows']:,} rows are gone from {len(document['files'])} files")
+    if "://" in url and document["files"]:
+        say("earlier versions, replicas and backups that the store keeps of these files still hold them")
     _say_models(document["models"])
     if "run" in document:
         say(

@@ -143,7 +143,7 @@ def list_(
     """
     from headrace.cluster import jobs
 
-    found = [(job, *jobs.status(job, watch=False)) for job in jobs.list_jobs(runs)]
+    found = jobs.states(jobs.list_jobs(runs))
     if json:
         print_json([_document(*each) for each in found])
     else:
@@ -157,7 +157,7 @@ def status(job: JobArgument, runs: RunsFlag = "runs", json: JsonFlag = False) ->
     """
     from headrace.cluster import jobs
 
-    every = [(each, *jobs.status(each)) for each in jobs.find_jobs(job, runs)]
+    every = jobs.states(jobs.find_jobs(job, runs))
     found, state, heartbeat = every[0]
     several = not found.url.endswith(job.rstrip("/"))  # it is the first of an array
     if json:
@@ -228,17 +228,21 @@ def wait(
     from headrace.cluster import jobs
 
     end = math.inf if timeout is None else time.monotonic() + timeout
-    states = []
+    states, gone = [], set()
     for found in jobs.find_jobs(job, runs):
         patience = jobs.Patience(found)
         while True:
             state, heartbeat = jobs.status(found)
+            if state == "waiting" and found.leader in gone:
+                state = "lost"
             if patience.is_over(state) or time.monotonic() >= end:
                 break
             time.sleep(POLL_SECONDS)
         error = heartbeat.error if heartbeat is not None else ""
         say(f"{found.id} {state}: {error}" if error else f"{found.id} {state}")
         states.append(state)
+        if state in jobs.NEEDS_RESUME:
+            gone.add(found.leader)
     if not {*states}.isdisjoint(jobs.NEEDS_RESUME):
         say(f"its coordinator is gone, and nothing else is lost; go on: headrace jobs resume {job}")
     if {*states} != {"passed"}:
@@ -252,10 +256,10 @@ def cancel(job: JobArgument, runs: RunsFlag = "runs") -> None:
     """
     from headrace.cluster import jobs
 
-    every = [(found, jobs.status(found)[0]) for found in jobs.find_jobs(job, runs)]
-    running = [found for found, state in every if state not in {*jobs.ENDED, *jobs.NEEDS_RESUME}]
+    every = jobs.states(jobs.find_jobs(job, runs))
+    running = [found for found, state, _ in every if state not in {*jobs.ENDED, *jobs.NEEDS_RESUME}]
     if not running:
-        raise InputError(f"is not running, it is {_counted(state for _, state in every)}", where=job)
+        raise InputError(f"is not running, it is {_counted(state for _, state, _ in every)}", where=job)
     # the last first, so that none begins because the one before it has ended
     for found in reversed(running):
         jobs.request_cancel(found)
@@ -271,11 +275,11 @@ def resume(job: JobArgument, runs: RunsFlag = "runs") -> None:
     from headrace.cluster import jobs, starting
     from headrace.cluster.config import load_cluster
 
-    every = [(found, jobs.status(found)[0]) for found in jobs.find_jobs(job, runs)]
-    ended = [found for found, state in every if state in {"failed", "cancelled", *jobs.NEEDS_RESUME}]
+    every = jobs.states(jobs.find_jobs(job, runs))
+    ended = [found for found, state, _ in every if state in {"failed", "cancelled", *jobs.NEEDS_RESUME}]
     if not ended:
         raise InputError(
-            f"is {_counted(state for _, state in every)}", where=job, mend="there is nothing to resume"
+            f"is {_counted(state for _, state, _ in every)}", where=job, mend="there is nothing to resume"
         )
     cluster = load_cluster(ended[0].cluster)
     starting.require_reachable(cluster)

@@ -90,10 +90,14 @@ def export(
 
     Example: headrace models export late@champion exported --format onnx
     """
+    from headrace.data import audit
+
+    package, version = read_named(model, registry)
     if kubernetes:
         from headrace.serving.deployment import deploy
 
         files = deploy(model, directory, registry=registry, image=image)
+        audit.record("exported", version or model, format="kubernetes", to=directory)
         if json:
             print_json({"files": files})
         else:
@@ -102,13 +106,13 @@ def export(
         return
     from headrace.packaging.exports.files import export_file
 
-    package = read(model, registry)
     preparation = None
     if format == "pmml":
         from headrace.serving.prepared import read_preparation
 
         preparation = read_preparation(package)
     path, result = export_file(package, directory, format, allow_pickle=allow_pickle, preparation=preparation)
+    audit.record("exported", version or model, format=format, to=path)
     if json:
         print_json({"file": path, "gate": result})
     else:
@@ -126,10 +130,13 @@ def mirror(
     Example: headrace models mirror late@3 --to http://localhost:5000
     """
     from headrace.cli.watched import package_of
+    from headrace.data import audit
     from headrace.packaging.mirror import mirror as show_there
 
     package, version = package_of(model, registry)
     done = show_there(package, version.partition("@")[0], version, to)
+    # Not where to: the address of a tracking server may hold a password.
+    audit.record("mirrored", version, experiment=done.experiment, run_id=done.run_id)
     if json:
         print_json({"experiment": done.experiment, "run_id": done.run_id, "version": done.version})
     else:

@@ -140,9 +140,10 @@ def ab(
         typer.Option("--challenger", metavar="VERSION", help="Such as late@4; default: the newest."),
     ] = None,
     alpha: Annotated[float, typer.Option("--alpha", help="Probability of a false verdict.")] = 0.05,
-    margin: Annotated[float, typer.Option("--margin", help="Differences that do not matter.")] = 0.0,
+    margin: Annotated[float, typer.Option("--margin", min=0.0, help="Differences that do not matter.")] = 0.0,
     planned: Annotated[
-        int, typer.Option("--planned", help="Labels of an arm that are expected; set it before the test.")
+        int,
+        typer.Option("--planned", min=1, help="Labels of an arm that are expected; set it before the test."),
     ] = 10_000,
     json: JsonFlag = False,
 ) -> None:
@@ -155,8 +156,8 @@ def ab(
     from headrace.monitoring.ab import compare_arms
     from headrace.monitoring.windows import whole
 
-    if not 0 < alpha < 1 or planned < 1 or margin < 0:
-        raise InputError("alpha lies in (0, 1), margin and planned are not negative", where="monitor ab")
+    if not 0 < alpha < 1:
+        raise InputError(f"is {alpha:g}, not between 0 and 1", where="--alpha", mend="give such as 0.05")
     held = _opened(model, store)
     now = time.time()
     windows = whole(held.read(now - seconds(last), now))
@@ -293,7 +294,9 @@ def _pair(text: str) -> tuple[str, str]:
 
     name, sign, column = text.partition("=")
     if not sign:
-        raise InputError(f"{text!r} is not CLASS=COLUMN", where="--score")
+        raise InputError(
+            f"{text!r} is not CLASS=COLUMN", where="--score", mend="write such as 1=probability_1"
+        )
     return name, column
 
 

@@ -87,7 +87,6 @@ def promote(
         raise InputError("names no version", where=reference, mend=f"such as {name}@latest")
     held = Registry(registry)
     version = held.version(reference)
-
     before = held.aliases(name).get(alias)
 
     def examine(package: Package) -> Evidence:

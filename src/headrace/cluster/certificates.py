@@ -18,6 +18,7 @@ from headrace.options import Options
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from cryptography.x509 import Certificate
     from distributed.security import Security
 
 AUTHORITY, CERTIFICATE, KEY = "ca.pem", "cert.pem", "key.pem"
@@ -43,7 +44,7 @@ class Certificates(Options):
         Raises
         ------
         InputError
-            When one is missing or no certificate, or has expired.
+            When one is missing or no certificate, is not valid now, or is not of this authority.
         """
         for name in (AUTHORITY, CERTIFICATE, KEY):
             if not Path(self.file(name)).is_file():
@@ -52,8 +53,7 @@ class Certificates(Options):
                     where=self.file(name),
                     mend=f"make it: headrace cluster certs {self.directory}",
                 )
-        for name in (AUTHORITY, CERTIFICATE):
-            _require_valid(self.file(name), self.directory)
+        _require_good(self)
         return security_of(self.file(AUTHORITY), self.file(CERTIFICATE), self.file(KEY))
 
 
@@ -72,21 +72,15 @@ def security_of(authority: str, certificate: str, key: str) -> Security:
 
 
 def temporary_security() -> Security:
-    """Make certificates that exist in memory only.
+    """Make certificates that exist in memory only, valid also by clocks that are late.
 
     Raises
     ------
     MissingExtraError
         When cryptography is not installed.
     """
-    from distributed.security import Security
-
-    make: Any = Security  # untyped
-    try:
-        secured: Security = make.temporary()
-    except ImportError:
-        raise MissingExtraError.for_extra("cryptography", "sign") from None
-    return secured
+    made = _made(VALID_DAYS)
+    return security_of(*(made[name].decode() for name in (AUTHORITY, CERTIFICATE, KEY)))
 
 
 def settings_at(folder: str) -> dict[str, Any]:
@@ -158,6 +152,22 @@ def write_certificates(directory: str, *, days: float = VALID_DAYS) -> list[str]
     MissingExtraError
         When cryptography is not installed.
     """
+    files = _made(days)
+    place = Path(directory).expanduser()
+    try:
+        place.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for file in files:
+            if (place / file).exists():
+                raise InputError("is there already", where=str(place / file), mend="name another directory")
+        for file, content in files.items():
+            _write_private(place / file, content)
+    except OSError as error:
+        raise InputError(f"cannot be written ({error.strerror})", where=directory) from None
+    return [str(place / file) for file in files]
+
+
+def _made(days: float) -> dict[str, bytes]:
+    """Make an authority, a certificate signed by it, and the key of the latter, by the names of their files."""
     try:
         from cryptography import x509
         from cryptography.hazmat.primitives import hashes, serialization
@@ -186,39 +196,57 @@ def write_certificates(directory: str, *, days: float = VALID_DAYS) -> list[str]
         )  # fmt: skip
         return builder.sign(authority_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
-    files = {
+    return {
         AUTHORITY: signed(name("headrace authority"), authority_key.public_key(), authority=True),
         CERTIFICATE: signed(name("headrace cluster"), key.public_key(), authority=False),
         KEY: key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         ),
     }
-    place = Path(directory).expanduser()
-    try:
-        place.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for file in files:
-            if (place / file).exists():
-                raise InputError("is there already", where=str(place / file), mend="name another directory")
-        for file, content in files.items():
-            _write_private(place / file, content)
-    except OSError as error:
-        raise InputError(f"cannot be written ({error.strerror})", where=directory) from None
-    return [str(place / file) for file in files]
 
 
-def _require_valid(path: str, directory: str) -> None:
-    """Refuse a certificate that has expired, before a connection fails without saying why."""
+def _require_good(files: Certificates) -> None:
+    """Refuse certificates of which a connection would fail without saying why."""
     try:
         from cryptography import x509
     except ImportError:
         return  # the connection will tell
-    try:
-        end = x509.load_pem_x509_certificate(Path(path).read_bytes()).not_valid_after_utc
-    except ValueError:
-        raise InputError("is not a certificate (PEM)", where=path, mend="make it anew") from None
-    if end < datetime.now(UTC):
+    anew = f"remove the files there and make new ones: headrace cluster certs {files.directory}"
+    found = []
+    now = datetime.now(UTC)
+    for path in (files.file(AUTHORITY), files.file(CERTIFICATE)):
+        try:
+            certificates = x509.load_pem_x509_certificates(Path(path).read_bytes())
+        except ValueError:
+            raise InputError("is not a certificate (PEM)", where=path, mend=anew) from None
+        begin, end = certificates[0].not_valid_before_utc, certificates[0].not_valid_after_utc
+        if end < now:
+            raise InputError(f"the certificate expired on {_moment(end)}", where=path, mend=anew)
+        if now < begin:
+            raise InputError(
+                f"the certificate is not valid before {_moment(begin)}, and here it is {_moment(now)}",
+                where=path,
+                mend=f"set the clock of this machine, or {anew}",
+            )
+        found.append(certificates)
+    authorities, (certificate, *between) = found
+    if not any(_is_issued(certificate, by) for by in (*authorities, *between)):
         raise InputError(
-            f"the certificate expired on {end:%Y-%m-%d %H:%M} UTC",
-            where=path,
-            mend=f"remove it and make new ones: headrace cluster certs {directory}",
+            f"the certificate is not signed by the authority in {AUTHORITY}",
+            where=files.file(CERTIFICATE),
+            mend=anew,
         )
+
+
+def _moment(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M} UTC"
+
+
+def _is_issued(certificate: Certificate, by: Certificate) -> bool:
+    from cryptography.exceptions import InvalidSignature
+
+    try:
+        certificate.verify_directly_issued_by(by)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True

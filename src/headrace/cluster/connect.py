@@ -8,7 +8,12 @@ import os
 import platform
 import sys
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
+
+from headrace.engine.terminations import listen
+from headrace.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,10 +75,17 @@ def connect(cluster: ClusterFile) -> Iterator[Client]:
     ------
     distributed.Client
         Closed, and its workers with it, when the context ends, however it ends.
+
+    Raises
+    ------
+    InputError
+        When workers could keep nothing in the local directory.
     """
     import dask
     from distributed import Client, LocalCluster
 
+    if cluster.local_directory is not None:
+        _require_writable(cluster.local_directory)
     with ExitStack() as stack:
         stack.enter_context(quiet())
         stack.enter_context(dask.config.set(settings_of(cluster)))
@@ -99,8 +111,22 @@ def connect(cluster: ClusterFile) -> Iterator[Client]:
         client: Any = Client  # untyped
         connected = stack.enter_context(client(workers))
         if cluster.processes:
+            listen(connected)
             _warm_up(connected)
         yield connected
+
+
+def _require_writable(directory: str) -> None:
+    try:
+        Path(directory).mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=directory):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"cannot be written to ({error.strerror})",
+            where=f"local_directory: {directory}",
+            mend="name another directory in the cluster file, or leave it out",
+        ) from error
 
 
 WARM = ("headrace.profiling.measure", "headrace.training.streaming", "sklearn.linear_model")
@@ -186,14 +212,17 @@ def _give_back_large_arrays() -> None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Let Dask log errors only, while the cluster lives and while it closes."""
-    loggers = [
-        logging.getLogger(name)
-        for name in ("distributed", "distributed.nanny", "distributed.worker", "tornado")
-    ]
+    """Let Dask log errors only, while the cluster lives and while it closes; of the client not even these, for it raises them too."""
+    levels = dict.fromkeys(
+        ("distributed", "distributed.nanny", "distributed.worker", "tornado"), logging.ERROR
+    )
+    loggers = {
+        logging.getLogger(name): level
+        for name, level in {**levels, "distributed.client": logging.CRITICAL}.items()
+    }
     before = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
+    for logger, level in loggers.items():
+        logger.setLevel(level)
     # Stays: what the cluster left behind is only collected, and told, later, when the process ends at the latest.
     logging.getLogger("asyncio").addFilter(_is_news)
     try:

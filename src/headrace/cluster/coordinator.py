@@ -25,7 +25,7 @@ from headrace.data.storage import exists, join
 from headrace.engine.events import ChunkDone, PassStarted, StageStarted
 from headrace.engine.lease import Holder
 from headrace.engine.ledger import holds_records
-from headrace.errors import HeadraceError, InputError, StorageError, UnansweredError
+from headrace.errors import HeadraceError, InputError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -95,10 +95,9 @@ def lead(
                 raise KeyboardInterrupt  # noqa: TRY301 - as if it came a moment later
             log.write(f"coordinator {pulse.now.pid} on {pulse.now.host.partition('/')[0]}")
             state, code = ("passed", PASSED) if work([pulse, lines(log.write)]) else ("missed", FAILED)
-        except UnansweredError as failure:
-            state, code, error = "stopped", AGAIN, str(failure)
         except HeadraceError as failure:
-            state, code, error = "failed", failure.exit_code, str(failure)
+            error = str(failure)
+            state, code = ("stopped", AGAIN) if failure.passes else ("failed", failure.exit_code)
         except KeyboardInterrupt:
             state, code = ("cancelled", INTERRUPTED) if cancel_requested(job.url) else ("stopped", AGAIN)
         except _Stopped:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from headrace.engine.lease import Holder
+from headrace.engine.lease import Holder, started_at
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,5 +42,5 @@ def start_detached(words: Sequence[str], output: str) -> Holder:
     )
     holder = replace(Holder.this_process(), pid=int(started.stdout))
     with suppress(psutil.NoSuchProcess):
-        holder = replace(holder, started=psutil.Process(holder.pid).create_time())
+        holder = replace(holder, started=started_at(psutil.Process(holder.pid)))
     return holder

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from headrace.data.storage import (
     list_names,
     read_bytes,
     read_json,
+    remove_file,
     remove_tree,
     write_bytes,
     write_json,
@@ -25,11 +27,12 @@ from headrace.errors import InputError, StorageError
 from headrace.rundir import RunDirectory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 BEAT_SECONDS = 2.0
 SILENT_SECONDS = 4 * BEAT_SECONDS
 """After so long without a beat a coordinator counts as lost."""
+WATCHED_AT_ONCE = 32
 
 FOLDER = "job"
 ENDED = ("passed", "missed", "failed", "cancelled")
@@ -69,6 +72,11 @@ class Job:
     def cluster(self) -> str:
         """Path of the cluster file as it was submitted, with the names of variables and not their values."""
         return join(self.url, FOLDER, "cluster.yaml")
+
+    @property
+    def leader(self) -> tuple[str, str]:
+        """Array and place of its coordinator, which may lead several jobs of an array."""
+        return self.array or self.id, self.place.get("what", "")
 
 
 @dataclass(frozen=True)
@@ -239,22 +247,32 @@ def cancel_requested(url: str) -> bool:
 
 def forget_cancel(job: Job) -> None:
     """Take back the request, so that the job can be resumed."""
-    remove_tree(join(job.url, FOLDER, "cancel.json"))
+    remove_file(join(job.url, FOLDER, "cancel.json"))
 
 
 def forget_heartbeat(job: Job) -> None:
     """Remove the last word of a coordinator that is gone, before another begins."""
-    remove_tree(join(job.url, FOLDER, "heartbeat.json"))
+    remove_file(join(job.url, FOLDER, "heartbeat.json"))
 
 
-def status(job: Job, *, watch: bool = True) -> tuple[str, Heartbeat | None]:
+def states(jobs: Sequence[Job]) -> list[tuple[Job, str, Heartbeat | None]]:
+    """Tell the `status` of many jobs; those that have to be watched are watched together.
+
+    One that waits for a coordinator which was lost with a job before it is lost with it.
+    """
+    with ThreadPoolExecutor(WATCHED_AT_ONCE) as pool:
+        found = [(job, *told) for job, told in zip(jobs, pool.map(status, jobs), strict=True)]
+    gone = {job.leader for job, state, _ in found if state in NEEDS_RESUME}
+    return [
+        (job, "lost" if state == "waiting" and job.leader in gone else state, heartbeat)
+        for job, state, heartbeat in found
+    ]
+
+
+def status(job: Job) -> tuple[str, Heartbeat | None]:
     """Tell the state of a job from its directory.
 
-    Parameters
-    ----------
-    watch : bool
-        When the last beat looks old, watch for another: clocks of two machines are not to be trusted. Without it an
-        old beat counts as silence at once.
+    When the last beat looks old, another is watched for: clocks of two machines are not to be trusted.
 
     Returns
     -------
@@ -275,7 +293,7 @@ def status(job: Job, *, watch: bool = True) -> tuple[str, Heartbeat | None]:
         heartbeat = read_heartbeat(job.url) or heartbeat  # its last word may have come meanwhile
         return ("lost" if heartbeat.state == "running" else heartbeat.state), heartbeat
     if not -SILENT_SECONDS < time.time() - heartbeat.time < SILENT_SECONDS:
-        heartbeat, silent = watched(job.url, heartbeat, SILENT_SECONDS if watch else 0.0)
+        heartbeat, silent = watched(job.url, heartbeat, SILENT_SECONDS)
         if silent or heartbeat.state != "running":
             return ("lost" if silent else heartbeat.state), heartbeat
     return ("cancelling" if asked else "running"), heartbeat

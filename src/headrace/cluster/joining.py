@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import ssl
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from distributed.diagnostics.plugin import WorkerPlugin
 
-from headrace.cluster.certificates import Certificates, temporary_security
+from headrace.cluster.certificates import AUTHORITY, Certificates, temporary_security
 from headrace.cluster.connect import ONE_THREAD, quiet, settings_of
 from headrace.cluster.packages import send_packages
 from headrace.cluster.versions import require_same_versions
-from headrace.errors import HeadraceError, RunError
+from headrace.engine.terminations import PAUSED_MEND, listen, paused
+from headrace.errors import HeadraceError, RunError, SchedulerLostError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from distributed import Client
+    from distributed import Client, Scheduler
     from distributed.security import Security
 
     from headrace.cluster.workers import RemoteWorkers
@@ -70,7 +73,7 @@ def joined(cluster: RemoteWorkers) -> Iterator[Client]:
     InputError
         When certificates are missing or have expired.
     RunError
-        When the scheduler cannot be reached, workers do not come in time, or have other versions.
+        When the scheduler cannot be reached or ends, workers do not come in time, or have other versions.
     """
     import dask
 
@@ -89,11 +92,40 @@ def joined(cluster: RemoteWorkers) -> Iterator[Client]:
         stack.enter_context(dask.config.set({**settings, **cluster.settings()}))
         with _told(cluster):
             client = _client(stack, cluster, security)
+            listen(client)
             require_same_versions(client)
             if cluster.packages:
                 send_packages(client, cluster.packages)
             client.register_plugin(Pinned(dict(cluster.environment)), name="headrace-worker")
-        yield client
+            client.run_on_scheduler(_bound, seconds=cluster.wait)
+        with _kept(client, cluster):
+            yield client
+
+
+def _bound(seconds: float, dask_scheduler: Scheduler) -> None:
+    """Let a scheduler that would wait for ever for workers give up; one that has settings of its own keeps them."""
+    if dask_scheduler.no_workers_timeout is None:
+        dask_scheduler.no_workers_timeout = seconds
+
+
+@contextmanager
+def _kept(client: Client, cluster: RemoteWorkers) -> Iterator[None]:
+    """Make one line of whatever fails because the scheduler is gone."""
+    from distributed import CancelledError
+
+    try:
+        yield
+    except HeadraceError:
+        raise
+    except Exception as error:
+        # One that answers again has forgotten what it was asked for: Dask cancels all of it.
+        if client.status == "running" and not isinstance(error, CancelledError):
+            raise
+        raise SchedulerLostError(
+            "the scheduler ended, or the connection to it was lost",
+            where=_place(cluster),
+            mend="go on by --resume when it answers again",
+        ) from error
 
 
 def security_for(cluster: RemoteWorkers) -> Security | None:
@@ -107,17 +139,43 @@ def _client(stack: ExitStack, cluster: RemoteWorkers, security: Security | None)
     from distributed import Client
 
     target = stack.enter_context(cluster.deploy(security))
+    if isinstance(target, str):
+        _require_answer(target, security)
     start: Any = Client  # untyped
     client = stack.enter_context(start(target, security=security, timeout=CONNECT_SECONDS))
     try:
         client.wait_for_workers(cluster.fewest_workers, timeout=cluster.wait)
     except TimeoutError:
-        present = len(client.nthreads())
+        present, held = len(client.nthreads()), paused(client)
+        but = f", and {held} of them are paused, for they hold too much of their memory" if held else ""
         raise RunError(
-            f"{present} of {cluster.fewest_workers} workers came within {cluster.wait:.0f} s",
-            mend="look into their logs or the queue, or raise wait in the cluster file",
+            f"{present} of {cluster.fewest_workers} workers came within {cluster.wait:.0f} s{but}",
+            mend=PAUSED_MEND
+            if held
+            else "look into their logs or the queue, or raise wait in the cluster file",
         ) from None
     return client
+
+
+def _require_answer(address: str, security: Security | None) -> None:
+    """Shake hands with a scheduler in bounded time: a client of Dask waits for ever for one that listens and is silent."""
+    from distributed.comm import connect  # type: ignore[attr-defined]  # documented there, without a mark
+
+    options = {} if security is None else security.get_connection_args("client")
+
+    async def greet() -> None:
+        shaken: Any = connect(address, timeout=CONNECT_SECONDS, **options)
+        comm = await asyncio.wait_for(shaken, CONNECT_SECONDS)
+        await comm.close()
+
+    # In a thread of its own, for that of a notebook has a loop that runs already.
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            pool.submit(asyncio.run, greet()).result()
+        except TimeoutError as error:
+            raise OSError(
+                f"Timed out trying to connect to {address} after {CONNECT_SECONDS:.0f} s"
+            ) from error
 
 
 @contextmanager
@@ -128,10 +186,10 @@ def _told(cluster: RemoteWorkers) -> Iterator[None]:
     except HeadraceError:
         raise
     except (OSError, RuntimeError, ValueError) as error:
-        raise explained(error, str(getattr(cluster, "kind", "cluster"))) from error
+        raise explained(error, cluster) from error
 
 
-def explained(error: BaseException, kind: str) -> RunError:
+def explained(error: BaseException, cluster: RemoteWorkers) -> RunError:
     """Say why a cluster could not be joined."""
     reasons: list[BaseException] = []
     here: BaseException | None = error
@@ -144,13 +202,19 @@ def explained(error: BaseException, kind: str) -> RunError:
             told = " ".join(str(getattr(reason, "verify_message", "") or reason).split())
             return RunError(
                 f"scheduler and client do not trust each other's certificates ({told})",
-                where=f"kind: {kind}",
+                where=cluster.tls.file(AUTHORITY)
+                if isinstance(cluster.tls, Certificates)
+                else _place(cluster),
                 mend="give both those of one headrace cluster certs that have not expired",
             )
     if isinstance(error, OSError):
         return RunError(
             f"the scheduler cannot be reached ({text[:300]})",
-            where=f"kind: {kind}",
+            where=_place(cluster),
             mend="check its address, that it runs, and the network between",
         )
-    return RunError(f"the workers could not be started ({text[:500]})", where=f"kind: {kind}")
+    return RunError(f"the workers could not be started ({text[:500]})", where=_place(cluster))
+
+
+def _place(cluster: RemoteWorkers) -> str:
+    return f"kind: {getattr(cluster, 'kind', 'cluster')}"

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from headrace.cluster.workers import Workers
 
 ENDING = ".up.yaml"
-END_SECONDS = 30.0
-"""How long a cluster may take to end before its process is."""
+END_SECONDS = 150.0
+"""How long a cluster may take to end before its process is: that of pods two minutes."""
 _HOLDER = "# headrace cluster up: process "
 
 

@@ -164,7 +164,8 @@ def _in_slurm(job: Job, cluster: SlurmCluster) -> dict[str, Any]:
         *cluster.prologue,
         f"exec {shlex.join(_command([job], cluster.python or sys.executable))}",
     ]
-    call = ["sbatch", "--parsable", "--requeue", "--open-mode=append", "--signal=TERM@60"]
+    # B: the coordinator has taken the place of the script, which is signalled only when asked for
+    call = ["sbatch", "--parsable", "--requeue", "--open-mode=append", "--signal=B:TERM@60"]
     call += [f"--{name}={value}" for name, value in given.items()]
     number = _run(call, "\n".join(lines) + "\n")
     return {"what": f"job {number} of Slurm", "slurm": number}

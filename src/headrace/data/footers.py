@@ -26,6 +26,7 @@ THREADS = 16
 REMEMBERED = 20_000
 MAGIC = b"PAR1"
 COPY_AGAIN = "copy or write the file again"
+LEAVE_OUT = "remove it, or give a glob that leaves it out, such as 'DIR/*.parquet'; headrace ingest makes Parquet of CSV, JSON and Excel"
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,8 +201,7 @@ def _read_metadata(filesystem: Any, file: Listed) -> pq.FileMetaData:
         if fetch(filesystem, file.path, [(0, min(4, file.size))]) == [MAGIC]:
             what = "is a truncated or damaged Parquet file (its footer cannot be read)"
             raise DataError(what, where=file.path, mend=COPY_AGAIN) from error
-        mend = "remove it, or give a glob that leaves it out, such as 'DIR/*.parquet'"
-        raise DataError("is not a Parquet file", where=file.path, mend=mend) from error
+        raise DataError("is not a Parquet file", where=file.path, mend=LEAVE_OUT) from error
 
 
 def _parse(metadata: pq.FileMetaData, path: str) -> Footer:

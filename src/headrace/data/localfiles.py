@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import BinaryIO
 
 NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS}
 """What a file system answers that knows no hard links."""
@@ -21,9 +22,7 @@ def write_local(path: Path, pieces: Iterable[bytes]) -> None:
     temporary = path.with_name(f".{path.name}.tmp-{secrets.token_hex(4)}")
     try:
         with temporary.open("wb") as file:
-            file.writelines(pieces)
-            file.flush()
-            os.fsync(file.fileno())
+            _write_through(file, pieces)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -36,9 +35,7 @@ def create_local(path: Path, data: bytes) -> bool:
     temporary = path.with_name(f".{path.name}.tmp-{secrets.token_hex(4)}")
     try:
         with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+            _write_through(file, [data])
         try:
             os.link(temporary, path)
         except FileExistsError:
@@ -57,13 +54,18 @@ def _create_unlinked(path: Path, data: bytes) -> bool:
     """Create a file where names cannot be linked: one winner all the same, and a crash may leave it torn."""
     try:
         with path.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+            _write_through(file, [data])
     except FileExistsError:
         return False
     make_durable(path.parent)
     return True
+
+
+def _write_through(file: BinaryIO, pieces: Iterable[bytes]) -> None:
+    """Write to the disk itself."""
+    file.writelines(pieces)
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def make_durable(path: Path) -> None:

@@ -39,7 +39,8 @@ def open_parquet(piece: Piece, wanted: pa.Schema) -> Iterator[pq.ParquetFile]:
     """Open the file of a piece so that text which is wanted as codes is never decoded to strings.
 
     Of an object on a store the column chunks that are wanted are fetched at once and held. A row group that is read in
-    slices is too large for that, and is streamed.
+    slices is too large for that, and is streamed. What was read is of the file whose footer the piece is from, or an
+    error is raised, at the latest when the context ends.
 
     Parameters
     ----------
@@ -52,6 +53,11 @@ def open_parquet(piece: Piece, wanted: pa.Schema) -> Iterator[pq.ParquetFile]:
     ------
     pyarrow.parquet.ParquetFile
         Pages are checked where the writer left a sum of them.
+
+    Raises
+    ------
+    DataError
+        The file has changed.
     """
     filesystem, path = open_filesystem(piece.path)
     sliced = piece.within is not None
@@ -61,6 +67,7 @@ def open_parquet(piece: Piece, wanted: pa.Schema) -> Iterator[pq.ParquetFile]:
             _parquet(file, pq.read_metadata(file), wanted, BUFFER if sliced else 0) as it,
         ):
             yield it
+        require_same(piece)
         return
     if not piece.stamp:
         metadata = read_tail(filesystem, path, file_state(piece.path).size)
@@ -72,6 +79,7 @@ def open_parquet(piece: Piece, wanted: pa.Schema) -> Iterator[pq.ParquetFile]:
             _parquet(file, metadata, wanted, REQUEST) as it,
         ):
             yield it
+        require_same(piece)
         return
     spans = leaf_spans(metadata.schema.to_arrow_schema())
     leaves = [
@@ -83,7 +91,7 @@ def open_parquet(piece: Piece, wanted: pa.Schema) -> Iterator[pq.ParquetFile]:
     groups = [number for number in piece.row_groups if number < metadata.num_row_groups]
     size = piece.size or file_state(piece.path).size
     ranges = coalesced(column_ranges(metadata, groups, leaves), size)
-    parts = fetch(filesystem, path, ranges, suspect=partial(require_same, piece))
+    parts = fetch(filesystem, path, ranges, stamp=piece.stamp, require_same=partial(require_same, piece))
     with (
         RangesFile(ranges, parts, size) as file,
         _parquet(file, metadata, wanted, 0) as it,

@@ -8,6 +8,7 @@ import itertools
 from bisect import bisect_right
 from typing import TYPE_CHECKING, Any
 
+from headrace.data import s3
 from headrace.data.retrying import ShortReadError, patiently
 
 if TYPE_CHECKING:
@@ -92,9 +93,16 @@ def read_tail(filesystem: Any, path: str, size: int) -> pq.FileMetaData:
 
 
 def fetch(
-    filesystem: Any, path: str, ranges: Sequence[Range], *, suspect: Callable[[], None] = lambda: None
+    filesystem: Any,
+    path: str,
+    ranges: Sequence[Range],
+    *,
+    stamp: str = "",
+    require_same: Callable[[], None] = lambda: None,
 ) -> list[bytes]:
     """Read ranges of one object at once, each whole or not at all; what fails for a moment is read again.
+
+    Where the answers of the store do not say of which object they are, it is looked at once more afterwards.
 
     Parameters
     ----------
@@ -104,8 +112,10 @@ def fetch(
         Within the file system.
     ranges : sequence of (int, int)
         First byte and end of each.
-    suspect : callable, optional
-        Called when a range was not given whole; raises when reading it again is of no use.
+    stamp : str, optional
+        What changes with the object: its etag, where the store has them.
+    require_same : callable, optional
+        Raises when the object is no longer the one that is meant.
 
     Returns
     -------
@@ -118,14 +128,21 @@ def fetch(
         When it does not pass.
     """
     held: dict[int, bytes] = {}
+    by_etag = s3.reads(filesystem)
 
     def fetch_missing() -> None:
         missing = [number for number in range(len(ranges)) if number not in held]
         if not missing:
             return
-        starts, ends = zip(*(ranges[number] for number in missing), strict=True)
-        parts = filesystem.cat_ranges([path] * len(missing), list(starts), list(ends), on_error="return")
         failure: BaseException | None = None
+        spans = [ranges[number] for number in missing]
+        parts = (
+            s3.read_ranges(filesystem, path, spans, stamp, require_same)
+            if by_etag
+            else filesystem.cat_ranges(
+                [path] * len(spans), *map(list, zip(*spans, strict=True)), on_error="return"
+            )
+        )
         for number, part in zip(missing, parts, strict=True):
             wanted = ranges[number][1] - ranges[number][0]
             if isinstance(part, BaseException):
@@ -137,11 +154,13 @@ def fetch(
             else:
                 held[number] = bytes(part)
         if isinstance(failure, ShortReadError):
-            suspect()
+            require_same()
         if failure is not None:
             raise failure
 
     patiently(fetch_missing)
+    if not (by_etag and ranges):
+        require_same()
     return [held[number] for number in range(len(ranges))]
 
 

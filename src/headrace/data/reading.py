@@ -178,7 +178,6 @@ def _read_piece(piece: Piece, wanted: pa.Schema, count: ReadCount) -> pa.Table:
         if isinstance(error, DataError):
             raise
         raise DataError(f"cannot be read ({error})", where=piece.path, mend=COPY_AGAIN) from error
-    require_same(piece)
     count.rows += decoded.num_rows
     if not wanted.names:
         return decoded

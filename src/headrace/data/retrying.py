@@ -32,7 +32,12 @@ LIBRARIES = {
 PASSING = {
     "aiohttp": ("ClientConnectionError", "ClientPayloadError"),
     "azure.core.exceptions": ("ServiceRequestError", "ServiceResponseError", "IncompleteReadError"),
-    "botocore.exceptions": ("ConnectionError", "HTTPClientError", "ResponseStreamingError"),
+    "botocore.exceptions": (
+        "ConnectionError",
+        "HTTPClientError",
+        "IncompleteReadError",
+        "ResponseStreamingError",
+    ),
     "gcsfs.retry": ("ChecksumError",),
     "google.auth.exceptions": ("TransportError",),
     "requests.exceptions": ("ConnectionError", "Timeout", "ChunkedEncodingError"),

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from headrace.data import clicks, flights
-from headrace.data.storage import aside, exists, list_names
+from headrace.data.directories import aside
+from headrace.data.storage import exists, list_names
 from headrace.errors import InputError
 
 SAMPLES = ("clicks", "flights")

@@ -1,4 +1,4 @@
-"""Any fsspec URL: list, read, write aside and publish atomically."""
+"""Any fsspec URL: list, read, write whole files, create one once, remove."""
 
 from __future__ import annotations
 
@@ -6,17 +6,13 @@ import contextlib
 import errno
 import json
 import os
-import secrets
-import shutil
-import tempfile
-from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from headrace.data.localfiles import create_local, make_durable, make_tree_durable, write_local
+from headrace.data.localfiles import create_local, write_local
 from headrace.data.retrying import failures, passes, patiently, refused
 from headrace.errors import InputError, MissingExtraError, StorageError, UnansweredError
 
@@ -24,15 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 T = TypeVar("T")
-
-LAST_UPLOADED = "manifest.json"
-"""On an object store a directory exists for readers once this file does."""
-
-CLAIM = ".claim"
-"""On an object store, who makes a directory holds it by creating this file in it first."""
-
-CREATES_ONCE = {"file", "local", "memory", "s3", "s3a", "gs", "gcs", "abfs", "abfss", "az"}
-"""Protocols of which `create` has exactly one winner; elsewhere it looks and then writes."""
 
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 
@@ -54,6 +41,9 @@ EXTRAS = {
     "az": "azure",
 }
 """Protocol to the extra of headrace that serves it."""
+
+CREATES_ONCE = {"file", "local", "memory", *EXTRAS}
+"""Protocols of which `create` has exactly one winner; elsewhere it looks and then writes."""
 
 
 def open_filesystem(url: str) -> tuple[Any, str]:
@@ -95,6 +85,13 @@ def is_local(filesystem: Any) -> bool:
     return isinstance(filesystem, LocalFileSystem)
 
 
+def make_parent(filesystem: Any, path: str) -> None:
+    """Make the directory above a file; object stores have none, and would be asked for their bucket with every file."""
+    own = filesystem.protocol
+    if EXTRAS.keys().isdisjoint([own] if isinstance(own, str) else own):
+        filesystem.makedirs(str(PurePosixPath(path).parent), exist_ok=True)
+
+
 def storage_error(error: Exception, url: str) -> StorageError:
     """Tell an error of the operating system or of a store in one line, with its mend."""
     number = error.errno if isinstance(error, OSError) else None
@@ -126,7 +123,8 @@ def storage_error(error: Exception, url: str) -> StorageError:
 
 
 @contextlib.contextmanager
-def _errors_of(url: str) -> Iterator[None]:
+def errors_of(url: str) -> Iterator[None]:
+    """Raise what a file system raises in here as `StorageError`."""
     try:
         yield
     except failures() as error:
@@ -141,7 +139,7 @@ def ask(url: str, filesystem: Any, action: Callable[[], T]) -> T:
     StorageError
         It fails for good, or for too long.
     """
-    with _errors_of(url):
+    with errors_of(url):
         return action() if is_local(filesystem) else patiently(action)
 
 
@@ -213,13 +211,13 @@ def write_pieces(url: str, pieces: Iterable[bytes]) -> None:
     """Write a whole file as `write_bytes` does; locally no more than one of its pieces is in memory at a time."""
     filesystem, path = open_filesystem(url)
     if is_local(filesystem):
-        with _errors_of(url):
+        with errors_of(url):
             write_local(Path(path), pieces)
         return
     whole = b"".join(pieces)
 
     def write() -> None:
-        filesystem.makedirs(str(PurePosixPath(path).parent), exist_ok=True)
+        make_parent(filesystem, path)
         filesystem.pipe_file(path, whole)
 
     ask(url, filesystem, write)
@@ -255,7 +253,7 @@ def create(url: str, data: bytes) -> bool:
     def attempt() -> bool:
         if is_local(filesystem):
             return create_local(Path(path), data)
-        filesystem.makedirs(str(PurePosixPath(path).parent), exist_ok=True)
+        make_parent(filesystem, path)
         try:
             filesystem.pipe_file(path, data, mode="create")
         except OSError as error:
@@ -300,6 +298,17 @@ def list_names(url: str) -> list[str]:
     return sorted({PurePosixPath(child).name for child in paths if child.strip("/") != own.strip("/")})
 
 
+def remove_file(url: str) -> None:
+    """Remove a file by one request; nothing happens when it does not exist."""
+    filesystem, path = open_filesystem(url)
+
+    def remove() -> None:
+        with contextlib.suppress(FileNotFoundError):
+            filesystem.rm_file(path)
+
+    ask(url, filesystem, remove)
+
+
 def remove_tree(url: str) -> None:
     """Remove a file or a directory with all that it holds; nothing happens when it does not exist."""
     filesystem, path = open_filesystem(url)
@@ -309,92 +318,3 @@ def remove_tree(url: str) -> None:
             filesystem.rm(path, recursive=True)
 
     ask(url, filesystem, remove)
-
-
-@contextlib.contextmanager
-def aside(url: str, *, sync: bool = True) -> Iterator[Path]:
-    """Fill a fresh local directory whose content appears at `url` in one step when the block ends well.
-
-    Locally the directory is a hidden sibling that is synced and renamed. On a store the place is claimed, then all
-    files are uploaded, the file named ``manifest.json`` last. When the block fails nothing remains; of two who make
-    the same directory at once, one fails.
-
-    Parameters
-    ----------
-    url : str
-        Where the directory shall appear.
-    sync : bool, default True
-        Outlive a power cut. Data that can be made again may do without.
-
-    Yields
-    ------
-    pathlib.Path
-        The directory to fill.
-
-    Raises
-    ------
-    StorageError
-        `url` exists and is not empty, or writing failed.
-    """
-    filesystem, path = open_filesystem(url)
-    local = is_local(filesystem)
-    _refuse_occupied(filesystem, path, url)
-    with _errors_of(url):
-        parent = Path(path).parent if local else Path(tempfile.gettempdir())
-        parent.mkdir(parents=True, exist_ok=True)
-        directory = parent / f".{PurePosixPath(path).name}.tmp-{secrets.token_hex(4)}"
-        directory.mkdir()
-    try:
-        with _errors_of(url):
-            yield directory
-            if local:
-                if sync:
-                    make_tree_durable(directory)
-                directory.rename(path)
-                make_durable(Path(path).parent)
-            else:
-                _upload(filesystem, directory, path, url)
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
-
-
-def _refuse_occupied(filesystem: Any, path: str, url: str) -> None:
-    with _errors_of(url):
-        if not filesystem.exists(path):
-            return
-        occupied = filesystem.isfile(path)
-    if occupied or list_names(url):
-        raise StorageError("exists already and is not empty", where=url, mend="name a new place")
-
-
-def _upload(filesystem: Any, directory: Path, path: str, url: str) -> None:
-    files = [file for file in directory.rglob("*") if file.is_file()]
-    files.sort(key=lambda file: (file.name == LAST_UPLOADED, file.as_posix()))
-    sent: list[str] = []
-    with _claimed(url):
-        try:
-            for file in files:
-                target = f"{path.rstrip('/')}/{file.relative_to(directory).as_posix()}"
-                filesystem.makedirs(str(PurePosixPath(target).parent), exist_ok=True)
-                sent.append(target)
-                patiently(partial(filesystem.put_file, str(file), target))
-        except BaseException:
-            for target in sent:
-                with contextlib.suppress(*failures()):
-                    filesystem.rm_file(target)
-            raise
-
-
-@contextlib.contextmanager
-def _claimed(url: str) -> Iterator[None]:
-    """Hold a place on a store while it is filled; refuse one that another holds or has filled."""
-    claim = join(url, CLAIM)
-    if not create(claim, secrets.token_hex(8).encode()):
-        raise StorageError("is being written by another process", where=url, mend="name a new place")
-    try:
-        if list_names(url) != [CLAIM]:  # another was here between the first look and the claim
-            raise StorageError("exists already and is not empty", where=url, mend="name a new place")
-        yield
-    finally:
-        with contextlib.suppress(StorageError):
-            remove_tree(claim)

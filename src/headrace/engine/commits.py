@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -203,21 +202,17 @@ def _not_ours(where: str) -> RunError:
 class Arrivals:
     """Futures in the order in which they end."""
 
-    def __init__(self) -> None:
-        self._pending: set[Future[Any]] = set()
-        self._ended: deque[Future[Any]] = deque()
+    def __init__(self, client: Client) -> None:
+        from distributed import as_completed
+
+        self._ended = as_completed(loop=client.loop)
 
     def add(self, future: Future[Any]) -> None:
         """Wait for one more."""
-        self._pending.add(future)
+        self._ended.add(future)
 
-    def take(self) -> Future[Any]:
-        """Return one that has ended, well or not; there must be one to wait for."""
-        from distributed import wait
-
-        if not self._ended:
-            assert self._pending, "a pass waits only while something is under way"
-            done = wait(list(self._pending), return_when="FIRST_COMPLETED").done
-            self._pending -= done
-            self._ended.extend(done)
-        return self._ended.popleft()
+    def take(self) -> list[Future[Any]]:
+        """Return those that have ended, well or not, as soon as there are some; there must be one to wait for."""
+        assert not self._ended.is_empty(), "a pass waits only while something is under way"
+        ended: list[Future[Any]] = self._ended.next_batch()
+        return ended

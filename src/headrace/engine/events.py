@@ -32,14 +32,14 @@ class PassStarted:
 
 @dataclass(frozen=True)
 class ChunkDone:
-    """One chunk has been read and used."""
+    """One chunk has been read and used, or a few small ones that were read by one task."""
 
     name: str
     """The pass."""
     rows: int
-    """Rows of this chunk."""
+    """Rows of it."""
     bytes: int
-    """Compressed column bytes of this chunk."""
+    """Compressed column bytes of it."""
     worker: str
     """Address of the worker that read it."""
     memory_peak: int

@@ -89,17 +89,11 @@ class Folds(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class RowFolds:
-    """Rows are dealt by a hash of their place: fold sizes differ as those of coin tosses do."""
+class _EachOnce:
+    """As many cells as folds."""
 
     count: int
-    repeats: int = 1
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """None."""
-        return ()
+    repeats: int
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -111,6 +105,19 @@ class RowFolds:
         """Each cell judges once in each repeat."""
         return each_once(self.names, self.repeats)
 
+
+@dataclass(frozen=True)
+class RowFolds(_EachOnce):
+    """Rows are dealt by a hash of their place: fold sizes differ as those of coin tosses do."""
+
+    count: int
+    repeats: int = 1
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """None."""
+        return ()
+
     def cells(
         self, table: pa.Table, keys: NDArray[np.uint64], among: NDArray[np.bool_], *, seed: int
     ) -> NDArray[np.uint8]:
@@ -120,7 +127,7 @@ class RowFolds:
 
 
 @dataclass(frozen=True)
-class GroupFolds:
+class GroupFolds(_EachOnce):
     """All rows with one value of a column are in one fold, by a hash of the value; missing values are one group."""
 
     column: str
@@ -132,16 +139,6 @@ class GroupFolds:
         """The key."""
         return (self.column,)
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """One cell a fold."""
-        return _numbered(self.count)
-
-    @property
-    def folds(self) -> tuple[Fold, ...]:
-        """Each cell judges once in each repeat."""
-        return each_once(self.names, self.repeats)
-
     def cells(
         self, table: pa.Table, keys: NDArray[np.uint64], among: NDArray[np.bool_], *, seed: int
     ) -> NDArray[np.uint8]:
@@ -151,7 +148,7 @@ class GroupFolds:
 
 
 @dataclass(frozen=True)
-class StratifiedFolds:
+class StratifiedFolds(_EachOnce):
     """The rows of each class are dealt in turn, in the order of a hash, beginning at a fold drawn for each chunk.
 
     In one chunk the rows of a class in two folds differ by one at most; over n chunks therefore by n at most, and by
@@ -168,16 +165,6 @@ class StratifiedFolds:
     def columns(self) -> tuple[str, ...]:
         """The target."""
         return (self.column,)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """One cell a fold."""
-        return _numbered(self.count)
-
-    @property
-    def folds(self) -> tuple[Fold, ...]:
-        """Each cell judges once in each repeat."""
-        return each_once(self.names, self.repeats)
 
     def cells(
         self, table: pa.Table, keys: NDArray[np.uint64], among: NDArray[np.bool_], *, seed: int

@@ -22,7 +22,7 @@ from headrace.data.storage import (
     join,
     list_names,
     read_json,
-    remove_tree,
+    remove_file,
     write_json,
 )
 from headrace.errors import InputError, RunError, StorageError
@@ -52,7 +52,7 @@ class Holder:
     """Name of the machine, and of its start where the system tells."""
     pid: int
     started: float
-    """Start of the process: a number that is given to another process later does not match."""
+    """Start of the process, see `started_at`: a number that is given to another process later does not match."""
     beat: int = 0
     released: bool = False
     """Whether the holder has given it up."""
@@ -60,15 +60,13 @@ class Holder:
     @classmethod
     def this_process(cls) -> Self:
         """Name this process."""
-        return cls(secrets.token_hex(8), _host(), os.getpid(), psutil.Process().create_time())
+        return cls(secrets.token_hex(8), _host(), os.getpid(), started_at(psutil.Process()))
 
     def lives_here(self) -> bool:
         """Whether the process, known to be of this machine, still runs."""
         try:
             process = psutil.Process(self.pid)
-            return (
-                process.status() != psutil.STATUS_ZOMBIE and abs(process.create_time() - self.started) < 0.05
-            )
+            return process.status() != psutil.STATUS_ZOMBIE and abs(started_at(process) - self.started) < 0.05
         except psutil.NoSuchProcess:
             return False
 
@@ -150,7 +148,7 @@ class Lease:
         for number in terms(self.url):
             if number < self._number:
                 with suppress(StorageError):  # what stays is not in force
-                    remove_tree(self._path(number))
+                    remove_file(self._path(number))
 
     def _lives(self, number: int, found: Holder) -> bool:
         if found.released or found.owner in _CLOSED:
@@ -182,6 +180,14 @@ class Lease:
                     return
                 self._beat += 1
                 write_json(self._path(self._number), asdict(replace(self._holder, beat=self._beat)))
+
+
+def started_at(process: psutil.Process) -> float:
+    """When a process was started, in seconds, whatever is done to the clock meanwhile.
+
+    Linux knows it as a time since the machine's own start, to which psutil adds where the clock puts that start now.
+    """
+    return process.create_time() - (psutil.boot_time() if psutil.LINUX else 0.0)
 
 
 def terms(url: str) -> list[int]:

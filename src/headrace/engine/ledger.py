@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
-from headrace.data.storage import exists, join, list_names, read_bytes, remove_tree, write_bytes
+from headrace.data.storage import exists, join, list_names, read_bytes, remove_file, write_bytes
 from headrace.errors import StorageError
 
 if TYPE_CHECKING:
@@ -246,7 +246,7 @@ class Ledger:
                 "the work since the last good one is done again"
             )
             for number in range(last, count, -1):
-                remove_tree(join(url, _name(number)))
+                remove_file(join(url, _name(number)))
         self._sequence = count
         self._previous = records[count - 1].sha256 if count else START
         self._objects = {name for name in names if name.endswith(".bin")}
@@ -343,7 +343,7 @@ class Ledger:
         needed = self.state.payloads() | (self._before.payloads() if keep_one_before else set())
         for name in sorted(self._objects - {payload.object for payload in needed}):
             with suppress(StorageError):  # what stays takes room and does no harm
-                remove_tree(join(self.url, name))
+                remove_file(join(self.url, name))
             self._objects.discard(name)
 
     def _read(self, payload: Payload) -> bytes | None:

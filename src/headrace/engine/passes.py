@@ -9,13 +9,15 @@ from collections import deque
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from operator import itemgetter
+from itertools import islice
+from operator import call, itemgetter
 from typing import TYPE_CHECKING, Any
 
 from headrace.engine.commits import Commits, PassRecord
 from headrace.engine.events import ChunkDone, Note, PassEnded, PassStarted
 from headrace.engine.lanes import Lanes, label, mixed, restored
 from headrace.engine.reduction import MergeTree, Reduction
+from headrace.engine.spans import read_span
 from headrace.engine.suspects import explain
 from headrace.errors import RowsLostError
 
@@ -106,6 +108,7 @@ class Reader:
             When a chunk cannot be processed.
         """
         commits = Commits(self.client, self.ledger, form, name)
+        self._function = update
         with self._recorded(name, source) as record:
             known = commits.known()
             if known is not None and known.body["done"]:
@@ -114,8 +117,18 @@ class Reader:
             if known is not None:
                 tree.restore(commits, known)
 
-            def send(index: int) -> tuple[Future[Any], Future[Any]]:
-                return self._compute(source, index, update, f"{name}-{index}-{run}")
+            def send(spans: list[range]) -> tuple[list[Future[Any]], list[Future[Any]]]:
+                read = self._send(
+                    {
+                        f"{name}-{span.start}+{len(span)}-{run}": partial(
+                            read_span, [source.work(index, update) for index in span], merge
+                        )
+                        for span in spans
+                    }
+                )
+                # Taken apart so that either goes alone, and before the next span is read.
+                states = self.client.map(itemgetter(0), read, pure=False, priority=1)
+                return states, self.client.map(itemgetter(1), read, pure=False, priority=1)
 
             def seconds() -> float:
                 return record.seconds + self._elapsed()
@@ -194,6 +207,7 @@ class Reader:
             In the order of `order`; those of one commit together after a crash.
         """
         lanes = lanes or Lanes()
+        self._function = prepare
         chains = list(states)
         grid = [chains] * lanes.count
         kept: list[Future[Any]] = []
@@ -208,35 +222,39 @@ class Reader:
                 kept = commits.kept(known)
                 if known.body["done"]:
                     return grid[0], kept
-            ahead: deque[tuple[int, Future[Any], Future[Any]]] = deque()
+            ahead: deque[tuple[int, Future[Any]]] = deque()
             in_flight: deque[Future[Any]] = deque()
             waiting = iter(order[start:])
             run = uuid.uuid4().hex[:8]
             saving: list[Future[Any]] | None = None
             position = start
             while True:
-                while len(ahead) + len(in_flight) < ahead_of * self.threads:
-                    index = next(waiting, None)
-                    if index is None:
-                        break
-                    ahead.append((index, *self._compute(source, index, prepare, f"{name}-{index}-{run}")))
+                room = ahead_of * self.threads - len(ahead) - len(in_flight)
+                indices = list(islice(waiting, max(0, room)))
+                works = {f"{name}-{index}-{run}": source.work(index, prepare) for index in indices}
+                ahead.extend(zip(indices, self._send(works), strict=True))
+                used: list[tuple[Future[Any], list[Future[Any]]]] = []
                 while ahead and saving is None:
-                    index, prepared, reading = ahead.popleft()
+                    index, read = ahead.popleft()
                     key = f"{name} learn {{}}-{index}-{run}"
                     lane = position % lanes.count
                     grid[lane] = [
-                        self.client.submit(step, state, prepared, key=key.format(chain), pure=False)
+                        self.client.submit(_step, step, state, read, key=key.format(chain), pure=False)
                         for chain, state in enumerate(grid[lane])
                     ]
                     if keep is not None:
-                        fresh.append(self.client.submit(keep, prepared, pure=False))
-                    in_flight.append(self.client.submit(_after, reading, *grid[lane], pure=False))
+                        fresh.append(self.client.submit(_keep, keep, read, pure=False))
+                    used.append((read, grid[lane]))
                     position += 1
                     pause = (pauses or {}).get(position)
                     if lanes.meet_at(position, len(order)) or pause is not None:
                         grid = mixed(self.client, grid, lanes)
                     if pause is not None:
                         grid = [pause(grid[0], [*kept, *fresh])] * lanes.count
+                if used:
+                    in_flight.extend(
+                        self.client.map(_after, *zip(*used, strict=True), pure=False, priority=1)
+                    )
                 if saving is None and (
                     (position > start and commits.due()) or (position == len(order) and commits.on)
                 ):
@@ -244,7 +262,11 @@ class Reader:
                     apart = grid if any(lane is not grid[0] for lane in grid) else grid[:1]
                     saving = commits.dumps([state for lane in apart for state in lane], fresh)
                 if in_flight:
-                    self._count(record, in_flight.popleft().result())
+                    ended = [in_flight.popleft()]
+                    while in_flight and in_flight[0].done():
+                        ended.append(in_flight.popleft())
+                    for reading in self.client.gather(ended):
+                        self._count(record, reading)
                 elif saving is not None:
                     # What is in flight has ended; blocks were prepared meanwhile, and only the chains wait.
                     began = time.perf_counter()
@@ -296,25 +318,16 @@ class Reader:
     def _elapsed(self) -> float:
         return time.perf_counter() - self._started
 
-    def _compute(
-        self, source: Source, index: int, function: Callable[[pa.Table, Chunk], Any], key: str
-    ) -> tuple[Future[Any], Future[Any]]:
-        """Send a chunk to be read; give what is made of it and the `Reading` apart, so that either goes alone."""
+    def _send(self, works: dict[str, Callable[[], tuple[Any, Reading]]]) -> list[Future[Any]]:
+        """Send chunks to be read, by key, in one message: one for each would cost as much as the tasks."""
         import dask
 
-        self._function = function
-        made, reading = f"made of {key}", f"reading of {key}"
-        graph = {
-            key: (source.work(index, function),),
-            made: (itemgetter(0), key),
-            reading: (itemgetter(1), key),
-        }
+        if not works:
+            return []
         # Dask warns of data within a graph; what came before a chunk is wanted there, and goes with its task alone.
         with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1TB"}):
-            futures: list[Future[Any]] = self.client.get(
-                graph, [made, reading], sync=False, fifo_timeout="100ms"
-            )
-        return futures[0], futures[1]
+            read: list[Future[Any]] = self.client.map(call, list(works.values()), key=list(works), pure=False)
+        return read
 
     def _count(self, record: PassRecord, reading: Reading) -> None:
         record.add(reading)
@@ -331,7 +344,7 @@ class Reader:
     @contextmanager
     def _recorded(self, name: str, source: Source) -> Iterator[PassRecord]:
         """Count a pass, together with what the ledger knows of it."""
-        from distributed.scheduler import KilledWorker, NoWorkerError
+        from distributed.scheduler import KilledWorker, NoValidWorkerError, NoWorkerError
 
         self.emit(PassStarted(name, len(source.chunks), source.rows, source.bytes))
         record = PassRecord(name)
@@ -343,7 +356,7 @@ class Reader:
         self._started = time.perf_counter()
         try:
             yield record
-        except (KilledWorker, NoWorkerError) as error:
+        except (KilledWorker, NoWorkerError, NoValidWorkerError) as error:
             raise explain(error, self.client, source, self._function, name=name) from error
         if known is None or not known.body["done"]:
             record.seconds += self._elapsed()
@@ -366,5 +379,13 @@ def _require_all(record: PassRecord, source: Source) -> None:
         )
 
 
-def _after(reading: Reading, *_states: Any) -> Reading:
-    return reading
+def _step(step: Callable[[Any, Any], Any], state: Any, read: tuple[Any, Reading]) -> Any:
+    return step(state, read[0])
+
+
+def _keep(keep: Callable[[Any], Any], read: tuple[Any, Reading]) -> Any:
+    return keep(read[0])
+
+
+def _after(read: tuple[Any, Reading], _states: list[Any]) -> Reading:
+    return read[1]

@@ -1,12 +1,14 @@
-"""A reduce pass under way: leaves sent out, their states merged as a binary counter, the tree committed now and then."""
+"""A reduce pass under way: spans sent out, their states merged as a binary counter, the tree committed now and then."""
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from headrace.engine.commits import Arrivals
+from headrace.engine.spans import next_span
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,14 +46,15 @@ class MergeTree:
         for label in known.state:
             self.levels[int(label.removeprefix(LEVEL))] = commits.root(commits.pieces(known, [label]))
 
-    def add(self, state: Future[Any]) -> None:
-        """Add the state of the next chunk."""
-        level = 0
+    def add(self, state: Future[Any], chunks: int = 1) -> None:
+        """Add the state of the next chunks, which are a whole branch: see `headrace.engine.spans.next_span`."""
+        assert self.chunks % chunks == 0, "a branch begins where one of its size may"
+        level = chunks.bit_length() - 1
         while level in self.levels:
             state = self._client.submit(self._merge, self.levels.pop(level), state, pure=False)
             level += 1
         self.levels[level] = state
-        self.chunks += 1
+        self.chunks += chunks
 
     def root(self) -> Future[Any]:
         """Merge all levels, the latest chunks first."""
@@ -89,10 +92,10 @@ class Saving:
 
 
 class Reduction:
-    """Leaves in, one state out.
+    """Spans of chunks in, one state out.
 
-    Leaves in flight are bounded by the threads, so that each holds one decoded chunk; those that wait for a commit
-    hold a state each.
+    Spans in flight are bounded by the threads, and each holds one decoded chunk; those that wait for a commit hold a
+    state each. As long as it is not known what a chunk takes, a span is one chunk.
 
     Parameters
     ----------
@@ -107,7 +110,7 @@ class Reduction:
     threads : callable
         Number of threads of all workers; asked anew, for workers come and go.
     send : callable
-        ``send(index) -> futures`` of the state and of the `Reading` of a chunk.
+        ``send(spans) -> futures`` of the states and of the `Reading` of some spans.
     count : callable
         Told of every `Reading`.
     seconds : callable
@@ -123,7 +126,7 @@ class Reduction:
         record: PassRecord,
         *,
         threads: Callable[[], int],
-        send: Callable[[int], tuple[Future[Any], Future[Any]]],
+        send: Callable[[list[range]], tuple[list[Future[Any]], list[Future[Any]]]],
         count: Callable[[Reading], None],
         seconds: Callable[[], float],
     ) -> None:
@@ -135,40 +138,47 @@ class Reduction:
         self._upto = tree.chunks
         self._threads = threads
         self._send, self._count, self._seconds = send, count, seconds
-        self._waiting = iter(range(tree.chunks, total))
-        self._reading: dict[Any, int] = {}
-        self._unmerged: deque[Future[Any]] = deque()
-        self._counted: dict[int, Reading] = {}
-        self._arrivals = Arrivals()
+        self._sent = tree.chunks
+        self._reading: dict[Any, range] = {}
+        self._unmerged: deque[tuple[Future[Any], range]] = deque()
+        self._counted: dict[range, Reading] = {}
+        self._pace = math.inf
+        self._arrivals = Arrivals(client)
         self._saving: Saving | None = None
 
     def run(self) -> Future[Any]:
         """Read, merge and commit until all chunks are in the tree; give its root."""
         while True:
-            # What waited for a commit makes room for leaves that it kept from being sent.
+            # What waited for a commit makes room for spans that it kept from being sent.
             self._grow()
-            self._send_leaves()
+            self._send_spans()
             self._grow()
             self._begin_commit()
             if self._saving is None and not self._reading and self._tree.chunks == self._total:
                 return self._tree.root()
-            self._receive(self._arrivals.take())
+            ended = self._arrivals.take()
+            for future, result in zip(ended, self._client.gather(ended), strict=True):
+                self._receive(future, result)
             self._end_commit()
 
-    def _send_leaves(self) -> None:
+    def _send_spans(self) -> None:
         threads = self._threads()
-        while len(self._reading) < 2 * threads and len(self._unmerged) < 4 * threads:
-            index = next(self._waiting, None)
-            if index is None:
-                return
-            state, reading = self._send(index)
-            self._reading[reading.key] = index
-            self._arrivals.add(reading)
-            self._unmerged.append(state)
+        room = min(2 * threads - len(self._reading), 4 * threads - len(self._unmerged))
+        spans: list[range] = []
+        while len(spans) < room and self._sent < self._total:
+            span = next_span(self._sent, self._total, threads=threads, seconds=self._pace)
+            spans.append(span)
+            self._sent = span.stop
+        if spans:
+            for span, state, reading in zip(spans, *self._send(spans), strict=True):
+                self._reading[reading.key] = span
+                self._arrivals.add(reading)
+                self._unmerged.append((state, span))
 
     def _grow(self) -> None:
         while self._unmerged and self._saving is None:
-            self._tree.add(self._unmerged.popleft())
+            state, span = self._unmerged.popleft()
+            self._tree.add(state, len(span))
 
     def _begin_commit(self) -> None:
         open_ = self._saving is None and self._upto < self._tree.chunks < self._total
@@ -177,11 +187,13 @@ class Reduction:
             for dump in self._saving.dumps:
                 self._arrivals.add(dump)
 
-    def _receive(self, future: Future[Any]) -> None:
-        result = future.result()
-        index = self._reading.pop(future.key, None)
-        if index is not None:
-            self._counted[index] = result
+    def _receive(self, future: Future[Any], result: Any) -> None:
+        span = self._reading.pop(future.key, None)
+        if span is not None:
+            self._counted[span] = result
+            seconds = result.seconds / len(span)
+            # A moving mean: the first chunks also wait for imports, and those to come may be found prepared.
+            self._pace = seconds if math.isinf(self._pace) else self._pace + (seconds - self._pace) / 8
             self._count(result)
         elif self._saving is not None:
             self._saving.take(future.key, result)
@@ -190,14 +202,14 @@ class Reduction:
         """Commit once the tree is written and every chunk in it counted."""
         if self._saving is None or not self._saving.written:
             return
-        within = [index for index in self._counted if index < self._tree.chunks]
-        if len(within) < self._tree.chunks - self._upto:
+        within = [span for span in self._counted if span.start < self._tree.chunks]
+        if sum(map(len, within)) < self._tree.chunks - self._upto:
             return
         pieces = self._saving.pieces
         # Those who go on start from what was committed, so that the loss of a worker costs no more.
         self._tree.levels = {level: self._commits.root([piece]) for level, piece in pieces.items()}
-        for index in within:
-            self._committed.add(self._counted.pop(index))
+        for span in within:
+            self._committed.add(self._counted.pop(span))
         self._committed.seconds = self._seconds()
         payloads = {f"{LEVEL}{level:02}": piece for level, piece in pieces.items()}
         self._commits.commit(self._committed, self._tree.chunks, payloads)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Reading:
-    """What one task read, counted by the reader itself."""
+    """What one task has read, counted by the reader itself."""
 
     count: ReadCount
     """Chunks, rows and compressed bytes."""
@@ -37,6 +37,8 @@ class Reading:
     """Peak resident bytes of the worker so far."""
     worker: str
     """Address of the worker."""
+    seconds: float = 0.0
+    """What the task took, when its length depends on that; wall time."""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headrace.data.files import PUBLISHED
+from headrace.data.localfiles import make_durable
 from headrace.data.storage import (
     exists,
     is_local,
@@ -146,14 +147,14 @@ def _publish_here(
     write_json(str(following / PROVENANCE), provenance)
     write_json(str(following / STATE), version.to_dict())
     for folder, _, _ in os.walk(following):
-        _sync(Path(folder))
+        make_durable(Path(folder))
     if not target.exists():
         following.rename(target)
     elif not _exchange(following, target):
         # Where the system cannot exchange, a process that dies between these two lines is put right by the next ingest.
         target.rename(staging.folder / "old")
         following.rename(target)
-    _sync(target.parent)
+    make_durable(target.parent)
     for leftover in (following, staging.folder / "old"):
         shutil.rmtree(leftover, ignore_errors=True)
 
@@ -212,11 +213,3 @@ def _exchange(left: Path, right: Path) -> bool:
 def _is_folder(to: str) -> bool:
     filesystem, path = open_filesystem(to)
     return bool(filesystem.isdir(path))
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -155,7 +155,7 @@ class MonitorStore:
             taken = set(names)
         gone = [item for item in held if item.name in taken]
         for item in gone:
-            storage.remove_tree(item.url)
+            storage.remove_file(item.url)
         return len(gone)
 
     def _roll_day(self, date: str) -> int:
@@ -173,7 +173,7 @@ class MonitorStore:
             taken = set(names)
         gone = [item for item in held if item.name in taken]
         for item in gone:
-            storage.remove_tree(item.url)
+            storage.remove_file(item.url)
         return len(gone)
 
     def _objects(self, start: float, end: float) -> Iterator[_Held]:

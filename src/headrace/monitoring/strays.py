@@ -71,26 +71,33 @@ class Strays:
         if moment - self._looked < EVERY and not at_once:
             return []
         self._looked = moment
-        found: list[Stray] = []
         try:
             names = set(storage.list_names(self._url))
-            self._read &= names
-            for name in sorted(names):
-                found += self._take(name, moment)
         except HeadraceError as error:
-            # Another may have deleted what was just listed; the rest is found at the next look.
             _LOG.info("labels of other processes: %s", error)
+            return []
+        self._read &= names
+        found: list[Stray] = []
+        for name in sorted(names):
+            try:
+                found += self._take(name, moment)
+            except HeadraceError as error:
+                # Another may have deleted what was just listed; what is still there is tried again at the next look.
+                _LOG.info("labels of other processes: %s", error)
         return found
 
     def _take(self, name: str, now: float) -> list[Stray]:
         written, _, writer = name.removesuffix(".json").partition("-")
         url = storage.join(self._url, name)
-        if written.isdecimal() and int(written) / 1000 < now - KEPT:
-            storage.remove_tree(url)
+        if not written.isdecimal():
+            return []
+        if int(written) / 1000 < now - KEPT:
+            storage.remove_file(url)
         elif name not in self._read and writer != self._writer:
+            held = storage.read_json(url)
             self._read.add(name)
             try:
-                return [Stray(float(at), str(of), tuple(labels)) for at, of, labels in storage.read_json(url)]
+                return [Stray(float(at), str(of), tuple(labels)) for at, of, labels in held]
             except (TypeError, ValueError):
                 _LOG.warning("%s: holds no labels", url)
         return []

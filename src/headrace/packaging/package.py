@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 from headrace.data import storage
+from headrace.data.directories import aside
 from headrace.errors import PackageError, StorageError
 from headrace.packaging.card import headline, render_card
 from headrace.packaging.fingerprint import model_digest
@@ -241,7 +242,7 @@ def write_package(
         provenance=provenance,
         gates=dict(gates or {}),
     )
-    with storage.aside(str(directory)) as place:
+    with aside(str(directory)) as place:
         for name, content in {**contents, MANIFEST: _json(manifest.to_dict())}.items():
             (place / name).write_bytes(content)
     return manifest

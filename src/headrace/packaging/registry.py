@@ -6,9 +6,11 @@ import contextlib
 import datetime as dt
 import json
 import re
+import secrets
 from typing import TYPE_CHECKING, Any, Literal
 
 from headrace.data import audit, storage
+from headrace.data.directories import aside
 from headrace.data.urls import refuse_secret
 from headrace.errors import InputError, PackageError, StorageError
 from headrace.packaging.package import MANIFEST, SIGNATURE, VERSION, read_manifest, read_package, sha256
@@ -123,7 +125,11 @@ class Registry:
         return self._alias_state(name)[1]
 
     def alias_history(self, name: str) -> list[dict[str, Any]]:
-        """Every move of an alias, the oldest first: ``alias``, ``before``, ``version``, ``at``, and its ``note``."""
+        """Every move of an alias, the oldest first: ``alias``, ``before``, ``version``, ``at``, and its ``note``.
+
+        Their order is that of their numbers, of which one of all who write gets each; ``at`` is what the clock of the writer
+        said, and decides nothing.
+        """
         place = storage.join(self._place(name), _ALIASES)
         return [storage.read_json(storage.join(place, move, _ALIAS_FILE))["moved"] for move in _moves(place)]
 
@@ -161,6 +167,7 @@ class Registry:
             )
         self._check_version(name, version)
         place = storage.join(self._place(name), _ALIASES)
+        writer = secrets.token_hex(8)  # of two who write the same within a second one must be refused
         for _ in range(_ATTEMPTS):
             generation, aliases = self._alias_state(name)
             before = aliases.get(alias)
@@ -179,6 +186,7 @@ class Registry:
                     "at": _now(),
                     **({} if note is None else {"note": note}),
                 },
+                "writer": writer,
             }
             # One file, created once: who is killed on the way leaves nothing that a reader could stumble over.
             target = storage.join(place, f"{generation + 1:08d}", _ALIAS_FILE)
@@ -344,7 +352,7 @@ def _moves(place: str, *, newest: bool = False) -> list[str]:
 def _new_folder(target: str, files: dict[str, bytes]) -> bool:
     """Make a folder with content in one step; False when it is there already."""
     try:
-        with storage.aside(target) as place:
+        with aside(target) as place:
             for name, content in files.items():
                 (place / name).write_bytes(content)
     except StorageError:

@@ -60,6 +60,11 @@ def finders_of(
         ``classification``, ``regression`` or ``clustering``.
     splitter : Splitter
         Tells the training rows.
+
+    Raises
+    ------
+    WorkflowError
+        When a column that is no text shall be cut to tokens.
     """
     features = tuple(features)
     names = [name for name in features if options.columns.get(name) != "drop"]
@@ -85,6 +90,12 @@ def finders_of(
             continue
         counts = counted_name(name, how)
         if how.encode in {"tfidf", "bag_of_words"}:
+            if kinds[name] != "string":
+                raise WorkflowError(
+                    f"the column is a {kinds[name]}, and only text has tokens",
+                    where=f"prepare.columns.{name}.encode",
+                    mend="leave it out",
+                )
             capacity = max(_LEAST_TOKENS, _TOKENS_HELD * held_tokens(how, name))
             found.append(TokenFinder(counts, name, capacity, splitter, how.ngrams, how.lowercase))
         elif how.encode == "frequency" or target is None:

@@ -11,6 +11,8 @@ MISSING_WORD = "missing"
 """What a missing string is filled with, when missing is a category of its own."""
 BUCKET = "infrequent_sklearn"
 """What scikit-learn calls the feature of rare and unseen categories."""
+UNSEEN_CODE = -1
+"""Ordinal code of a category that training had not."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headrace.preparation.plans import MISSING_WORD, CategoryPlan, NumericPlan
+from headrace.preparation.plans import MISSING_WORD, UNSEEN_CODE, CategoryPlan, NumericPlan
 from headrace.preparation.recipes import RecipePlan
 from headrace.preparation.steps import build_recipe, example
 
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 
     from headrace.preparation.layout import Group, Layout
     from headrace.preparation.plans import ColumnPlan
-
-UNSEEN_CODE = -1
-"""Ordinal code of a category that training had not."""
 
 
 def fit_transformer(

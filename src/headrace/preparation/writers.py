@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 from headrace.preparation.columns import Codes, Indicator, NumberCodes, Numbers, TimePart
 from headrace.preparation.layout import trades_places
 from headrace.preparation.native_columns import NativeCodes, NativeNumbers
+from headrace.preparation.plans import UNSEEN_CODE
 from headrace.preparation.reading import read_codes, read_numbers, read_times, single_array
-from headrace.preparation.witness import UNSEEN_CODE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from headrace import __version__
 from headrace.data.footers import file_state
-from headrace.data.storage import join, list_names, read_bytes, remove_tree, write_bytes
+from headrace.data.storage import join, list_names, read_bytes, remove_file, write_bytes
 from headrace.errors import StorageError
 
 if TYPE_CHECKING:
@@ -69,14 +69,16 @@ def remembering(
     """Keep what a pass finds in each chunk at a URL, if there is one.
 
     `made_of` is all but the source that decides what is found; equal settings are pickled to equal bytes.
-
-    Chunks of data to which a user's function is applied, or whose rows look back at those before, are always read: more
-    than their bytes decides about them.
     """
-    if url is None or source.features is not None or source.history is not None:
+    if url is None or not may_remember(source):
         return update
     made = pickle.dumps((__version__, made_of, source.schema, source.embeddings))
     return Remembering(update, url, hashlib.sha256(made).hexdigest(), form)
+
+
+def may_remember(source: Source) -> bool:
+    """Whether the bytes of a chunk decide what is found in it: not where a user's function is applied or rows look back."""
+    return source.features is None and source.history is None
 
 
 def forget(url: str, paths: Collection[str]) -> int:
@@ -84,7 +86,7 @@ def forget(url: str, paths: Collection[str]) -> int:
     removed = 0
     for name in list_names(url):
         if name.endswith(ENDING) and not _files_of(join(url, name)).isdisjoint([*paths, ""]):
-            remove_tree(join(url, name))
+            remove_file(join(url, name))
             removed += 1
     return removed
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from headrace.report import numbers
@@ -220,26 +220,10 @@ def confusion(labels: Sequence[str], matrix: Sequence[Sequence[float]]) -> Drawi
                 f"{numbers.count(value)} rows, {numbers.share(part)} of the row"
             )
             style = "cell right" if row == column else "cell wrong"
-            marks.append(
-                Rect(
-                    round(left + 1, 1),
-                    round(up + 1, 1),
-                    round(cell - 2, 1),
-                    round(cell - 2, 1),
-                    "cell-ground",
-                )
-            )
-            marks.append(
-                Rect(
-                    round(left + 1, 1),
-                    round(up + 1, 1),
-                    round(cell - 2, 1),
-                    round(cell - 2, 1),
-                    style,
-                    tip,
-                    round(0.06 + 0.84 * part, 3) if value else 0.0,
-                )
-            )
+            side = round(cell - 2, 1)
+            ground = Rect(round(left + 1, 1), round(up + 1, 1), side, side, "cell-ground")
+            opacity = round(0.06 + 0.84 * part, 3) if value else 0.0
+            marks += [ground, replace(ground, style=style, tip=tip, opacity=opacity)]
             if shown <= 10:
                 ink = "cell-text light" if part > 0.55 else "cell-text"
                 centre = (round(left + cell / 2, 1), round(up + cell / 2, 1))

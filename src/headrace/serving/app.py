@@ -82,7 +82,7 @@ class Server:
         self._live = Live()
         self._ready = False
         self._routing = Routing(options.share, options.shadow)
-        self._batcher = Batcher(self._told)
+        self._batcher = Batcher(self._told, options.limits.seconds)
         self._shadows: set[asyncio.Task[None]] = set()
         self._documents: dict[str, bytes] = {}
         inner = FastAPI(lifespan=self._lifespan, openapi_url=None, docs_url=None, redoc_url=None)
@@ -166,8 +166,7 @@ class Server:
             trace.values = {name: tensor[:, 0].tolist() for name, tensor in feeds.items()}
         trace.version, trace.arm = slot.version, arm
         try:
-            async with asyncio.timeout(limits.seconds):
-                answer = await self._batcher.answer(slot, trace.request_id, feeds)
+            answer = await self._batcher.answer(slot, trace.request_id, feeds)
         except TimeoutError:
             raise Refused(503, "the model took too long", {"retry-after": "1"}) from None
         if self._routing.shadow and CHALLENGER in slots:

@@ -59,10 +59,13 @@ class Batcher:
     ----------
     told : callable
         Is given each `Batch` after its answers are on their way.
+    seconds : float
+        For what is computed in a thread: its turn and the computation.
     """
 
-    def __init__(self, told: Callable[[Batch], None]) -> None:
+    def __init__(self, told: Callable[[Batch], None], seconds: float) -> None:
         self._told = told
+        self._seconds = seconds
         self._waiting: list[_Job] = []
         self._threads = ThreadPoolExecutor(1, "headrace-predict")
         self._tasks: set[asyncio.Task[None]] = set()
@@ -80,6 +83,11 @@ class Batcher:
             The inputs.
         shadow : bool
             Passed on.
+
+        Raises
+        ------
+        TimeoutError
+            When it was computed in a thread and not done in time.
         """
         loop = asyncio.get_running_loop()
         rows = len(next(iter(feeds.values())))
@@ -110,7 +118,11 @@ class Batcher:
 
     async def _aside(self, group: list[_Job]) -> None:
         try:
-            batch, parts = await asyncio.get_running_loop().run_in_executor(self._threads, _compute, group)
+            # Not around each request: what is computed in the loop itself cannot be interrupted, and a timer costs.
+            async with asyncio.timeout(self._seconds):
+                batch, parts = await asyncio.get_running_loop().run_in_executor(
+                    self._threads, _compute, group
+                )
         except Exception as error:  # noqa: BLE001 - goes to each request that waits
             _fail(group, error)
         else:

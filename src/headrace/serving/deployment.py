@@ -11,7 +11,8 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from headrace import __version__
-from headrace.data.storage import aside, is_local, join, open_filesystem
+from headrace.data.directories import aside
+from headrace.data.storage import is_local, join, open_filesystem
 from headrace.packaging.exports.onnx_file import MODEL
 from headrace.packaging.package import PIPELINE, read_package
 from headrace.packaging.trust import needed_trust

@@ -53,12 +53,7 @@ def feeds_of_rows(rows: Sequence[Mapping[str, Any]], inputs: Sequence[InputColum
                 f"missing column{'s' if len(absent) > 1 else ''}: {', '.join(absent[:_NAMED])}",
                 where=f"row {number}",
             )
-    names = [column.name for column in inputs]
-    if len(rows) == 1:  # as most requests have, for which a loop within a loop costs more than the look-ups
-        values = [[value] for value in map(rows[0].get, names)]
-    else:
-        values = [[row.get(name) for row in rows] for name in names]
-    return _tensors(values, inputs, len(rows))
+    return _tensors(lambda names: [row.get(name) for name in names for row in rows], inputs, len(rows))
 
 
 def feeds_of_columns(columns: Mapping[str, Sequence[Any]], inputs: Sequence[InputColumn]) -> Feeds:
@@ -76,7 +71,10 @@ def feeds_of_columns(columns: Mapping[str, Sequence[Any]], inputs: Sequence[Inpu
     absent = [column.name for column in inputs if column.name not in columns and not column.nullable]
     if absent:
         raise InputError(f"missing column{'s' if len(absent) > 1 else ''}: {', '.join(absent[:_NAMED])}")
-    return _tensors([columns.get(column.name, [None] * rows) for column in inputs], inputs, rows)
+    left_out = [None] * rows
+    return _tensors(
+        lambda names: [value for name in names for value in columns.get(name, left_out)], inputs, rows
+    )
 
 
 def feeds_of_table(table: Any, inputs: Sequence[InputColumn]) -> Feeds:
@@ -127,37 +125,44 @@ def _required(inputs: Sequence[InputColumn]) -> set[str]:
     return {column.name for column in inputs if not column.nullable}
 
 
-def _tensors(values: Sequence[Sequence[Any]], inputs: Sequence[InputColumn], rows: int) -> Feeds:
-    """Make the tensors of all columns: one array a sort, of which each tensor is a view."""
-    made: dict[str, list[list[Any]]] = {"numbers": [], "strings": [], "times": []}
-    for column, held in zip(inputs, values, strict=True):
-        sort = _SORTS.get(column.kind) or sort_of(column.kind)  # which refuses what it does not know
-        read = _READ[column.kind]
+def _tensors(
+    values_of: Callable[[Sequence[str]], list[Any]], inputs: Sequence[InputColumn], rows: int
+) -> Feeds:
+    """Make the tensors of all columns: one array a kind, of which each tensor is a view."""
+    kinds: dict[str, list[str]] = {}
+    for column in inputs:
+        kinds.setdefault(column.kind, []).append(column.name)
+    feeds: Feeds = {}
+    for kind, names in kinds.items():
         try:
-            made[sort].append(list(map(read, held)))
+            block = _block(kind, values_of(names)).reshape(len(names), rows, 1)
         except (TypeError, ValueError, OverflowError):
-            raise _refused(held, column) from None
-    views = {
-        sort: iter(_block(made[sort], kind, rows))
-        for sort, kind in (("numbers", np.float64), ("times", np.int64), ("strings", object))
-    }
-    return {column.name: next(views[_SORTS[column.kind]]) for column in inputs}
+            raise _refused(kind, names, values_of) from None
+        feeds.update(zip(names, block, strict=True))
+    return feeds
 
 
-def _block(columns: list[list[Any]], kind: Any, rows: int) -> np.ndarray[Any, Any]:
-    return np.array(columns, dtype=kind).reshape(len(columns), rows, 1)
+def _block(kind: str, values: list[Any]) -> np.ndarray[Any, Any]:
+    """Read values of one kind, each by itself unless numbers are plain and finite, which the array itself finds."""
+    sort = sort_of(kind)  # which refuses what it does not know
+    if kind == "numeric" and _PLAIN.issuperset(map(type, values)):
+        numbers = np.array(values, dtype=np.float64)
+        if not np.isinf(numbers).any():
+            return numbers
+    return np.array(list(map(_READ[kind], values)), dtype=_TYPES[sort])
 
 
-def _refused(values: Sequence[Any], column: InputColumn) -> InputError:
+def _refused(kind: str, names: Sequence[str], values_of: Callable[[Sequence[str]], list[Any]]) -> InputError:
     """Name the first value that is not of its column's type."""
-    for number, value in enumerate(values):
-        try:
-            _READ[column.kind](value)
-        except (TypeError, ValueError, OverflowError):
-            # The whole of a hostile value may be megabytes, or a thousand lists in one another.
-            shown = reprlib.repr(value)[:60]
-            return InputError(f"{shown} is not {_WANTED[column.kind]}", where=f"row {number}: {column.name}")
-    return InputError("a value is not of its type", where=column.name)
+    for name in names:
+        for number, value in enumerate(values_of([name])):
+            try:
+                _READ[kind](value)
+            except (TypeError, ValueError, OverflowError):
+                # The whole of a hostile value may be megabytes, or a thousand lists in one another.
+                shown = reprlib.repr(value)[:60]
+                return InputError(f"{shown} is not {_WANTED[kind]}", where=f"row {number}: {name}")
+    return InputError("a value is not of its type", where=", ".join(names[:_NAMED]))
 
 
 def _number(value: Any) -> float:
@@ -212,7 +217,9 @@ _READ: dict[str, Callable[[Any], Any]] = {
     "string": _string,
     "datetime": _time,
 }
-_SORTS = {kind: sort_of(kind) for kind in _READ}
+_PLAIN = frozenset({float, int, type(None)})
+"""Types of values that an array of numbers takes as `_number` does: null becomes NaN."""
+_TYPES = {"numbers": np.float64, "strings": np.object_, "times": np.int64}
 _WANTED = {
     "numeric": "a finite number",
     "boolean": "true or false",

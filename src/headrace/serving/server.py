@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 import multiprocessing
 import os
 import shutil
@@ -21,7 +22,7 @@ from headrace.data import audit
 from headrace.errors import HeadraceError, InputError, RunError
 from headrace.serving import logs
 from headrace.serving.keys import read_keys
-from headrace.serving.loading import Models
+from headrace.serving.loading import Models, Place
 
 if TYPE_CHECKING:
     import asyncio
@@ -57,12 +58,16 @@ def serve(options: ServeOptions, watching: Watching | None = None) -> None:
         When a model, a key or the address cannot be used.
     """
     keys = check(options)
+    version, *further = (
+        Place(each, options.registry).find()[1] for each in (options.model, options.challenger) if each
+    )
+    served = {"asked": options.model, "challenger": "".join(further), "registry": options.registry}
     listener = _listen(options)
     host, port = listener.getsockname()[:2]
     scheme = "http" if options.tls_certificate is None else "https"
     shown = f"[{host}]" if ":" in host else host
     try:
-        audit.record("served", options.model, address=f"{scheme}://{shown}:{port}", registry=options.registry)
+        audit.record("served", version, address=f"{scheme}://{shown}:{port}", **served)
         if options.workers == 1:
             models = Models(options)
             logs.write("listening", url=f"{scheme}://{shown}:{port}", process=os.getpid())
@@ -112,20 +117,26 @@ def check(options: ServeOptions) -> Keys | None:
 
 
 class Patient(HttpToolsProtocol):
-    """HTTP whose headers and body must come within a time: who sends them byte by byte holds no connection."""
+    """HTTP whose headers and body must come within a time: who sends them byte by byte holds no connection.
+
+    One timer a connection looks now and then whether what is due has come: to set and cancel one for each part of each
+    request takes as long as a small model.
+    """
 
     patience = 10.0
-    _waiting: asyncio.TimerHandle | None = None
+    _due = math.inf
+    _looking: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as its base does
         """Begin to wait for the first headers."""
         super().connection_made(transport)
-        self._wait()
+        self._wait(1)
+        self._look()
 
     def on_message_begin(self) -> None:
         """Begin to wait for the headers of this request."""
         super().on_message_begin()
-        self._wait()
+        self._wait(1)
 
     def on_headers_complete(self) -> None:
         """Wait for the body: longer than the application does, which has an answer for whoever is late."""
@@ -134,22 +145,25 @@ class Patient(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Stop waiting: all has come."""
-        self._stop()
+        self._due = math.inf
         super().on_message_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop waiting."""
-        self._stop()
+        """Stop looking."""
+        if self._looking is not None:
+            self._looking.cancel()
         super().connection_lost(exc)
 
-    def _wait(self, times: int = 1) -> None:
-        self._stop()
-        self._waiting = self.loop.call_later(times * self.patience, self.transport.abort)
+    def _wait(self, times: int) -> None:
+        self._due = self.loop.time() + times * self.patience
 
-    def _stop(self) -> None:
-        if self._waiting is not None:
-            self._waiting.cancel()
-            self._waiting = None
+    def _look(self) -> None:
+        now = self.loop.time()
+        if now >= self._due:
+            self.transport.abort()
+        else:
+            # Nothing that is begun after this look is due before the next one.
+            self._looking = self.loop.call_at(min(self._due, now + self.patience), self._look)
 
 
 def _run(

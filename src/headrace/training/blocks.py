@@ -51,7 +51,7 @@ class Target:
         if pa.types.is_dictionary(column.type):
             column = column.cast(column.type.value_type)
         if not self.classes:
-            return np.asarray(column.cast(pa.float64()).to_numpy())
+            return np.asarray(column.cast(pa.float64(), safe=False).to_numpy())
         labels = pa.array(self.classes, type=column.type)
         # skip_nulls: a missing target is a row without a class, not a class.
         found = pc.index_in(column, value_set=labels, skip_nulls=True)
@@ -78,8 +78,8 @@ class Target:
         """
         weight = None
         if self.weight is not None:
-            column = table.column(self.weight).cast(pa.float64())
-            weight = np.asarray(pc.fill_null(column, 0.0))
+            column = table.column(self.weight).cast(pa.float64(), safe=False)
+            weight = np.nan_to_num(pc.fill_null(column, 0.0).to_numpy(), nan=0.0)
         if self.class_weight:
             by_class = np.asarray(self.class_weight)[self.codes(table)]
             weight = by_class if weight is None else weight * by_class

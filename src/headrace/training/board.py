@@ -6,6 +6,7 @@ import math
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from headrace.errors import RunError
 from headrace.training.candidates import ENSEMBLE
 from headrace.training.scoring import goodness
 
@@ -202,3 +203,9 @@ def rank(board: Iterable[Trained], metric: str) -> tuple[Trained, ...]:
             ),
         )
     )
+
+
+def all_failed(board: Iterable[Trained]) -> RunError:
+    """Say why there is no model."""
+    reasons = "; ".join(f"{t.candidate.name}: {t.failure.rstrip('.')}" for t in board if not t.is_baseline)
+    return RunError(f"every candidate failed: {reasons}", where="models", mend="change their parameters")

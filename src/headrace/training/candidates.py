@@ -6,6 +6,7 @@ import copy
 import difflib
 import importlib
 import inspect
+import warnings
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -97,10 +98,17 @@ def candidates_of(models: Sequence[ModelOptions], *, task: str) -> tuple[Candida
     candidates: dict[str, Candidate] = {}
     for index, model in enumerate(models):
         where = f"models[{index}]"
-        for candidate in spread_out(Candidate(model.name, model.estimator, model.params)):
+        several = spread_out(Candidate(model.name, model.estimator, model.params))
+        if not several:
+            raise WorkflowError(
+                "an empty list leaves no candidate", where=f"{where}.params", mend="give values"
+            )
+        for candidate in several:
             if candidate.name in candidates or candidate.name in BASELINES:
                 raise WorkflowError(f"the name {candidate.name!r} is taken", where=f"{where}.name")
-            require_direct(candidate.estimator, build(candidate, seed=0, where=where), task=task, where=where)
+            estimator = build(candidate, seed=0, where=where)
+            require_direct(candidate.estimator, estimator, task=task, where=where)
+            require_parameters(estimator, task=task, where=f"{where}.params")
             candidates[candidate.name] = candidate
     return tuple(candidates.values())
 
@@ -125,9 +133,7 @@ def build(candidate: Candidate, *, seed: int, where: str = "models") -> BaseEsti
     kind = _import(candidate.estimator, where)
     if inspect.isclass(kind):
         _require_stream(candidate, kind, where)
-    known = dict.fromkeys(inspect.signature(kind).parameters)
-    if "kwargs" in known:  # XGBoost says what it takes elsewhere
-        known = dict.fromkeys(kind().get_params())
+    known = _parameters(candidate.estimator, kind, where)
     for key in candidate.params:
         if key not in known:
             near = difflib.get_close_matches(key, known, 1)
@@ -139,9 +145,61 @@ def build(candidate: Candidate, *, seed: int, where: str = "models") -> BaseEsti
     params = {**GOOD_DEFAULTS.get(candidate.estimator, {}), **candidate.params}
     if "random_state" in known:
         params.setdefault("random_state", seed)
-    estimator: BaseEstimator = kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in params.items()})
-    _require_stream(candidate, steps_of(estimator)[-1], where)
-    return estimator
+    try:
+        made: BaseEstimator = kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in params.items()})
+    except (TypeError, ValueError) as error:
+        raise WorkflowError(
+            f"{candidate.estimator} cannot be made: {error}", where=f"{where}.params"
+        ) from error
+    _require_stream(candidate, steps_of(made)[-1], where)
+    return made
+
+
+def _parameters(path: str, kind: Any, where: str) -> dict[str, None]:
+    """Name what an estimator takes, in its own order."""
+    try:
+        known = dict.fromkeys(inspect.signature(kind).parameters)
+        # XGBoost says what it takes elsewhere.
+        return dict.fromkeys(kind().get_params()) if "kwargs" in known else known
+    except (AttributeError, TypeError, ValueError) as error:
+        raise WorkflowError(
+            f"{path} is no estimator",
+            where=f"{where}.estimator",
+            mend="give the path of a class, such as sklearn.linear_model.SGDClassifier",
+        ) from error
+
+
+def require_parameters(estimator: Any, *, task: str, where: str) -> None:
+    """Refuse values of parameters that scikit-learn refuses, before any data are read.
+
+    It looks at them when it fits, and cannot be asked in another way: a copy is fitted to four rows.
+
+    Raises
+    ------
+    WorkflowError
+        With what scikit-learn says.
+    """
+    import numpy as np
+    from sklearn.base import clone
+
+    X, y = np.eye(4), np.arange(4) % 2 + (0 if task == "classification" else 1)
+    for step in steps_of(estimator):
+        if not type(step).__module__.startswith("sklearn."):
+            continue
+        if hasattr(step, "partial_fit") and getattr(step, "class_weight", None) == "balanced":
+            raise WorkflowError(
+                "weights of classes belong in train.class_weight", where=f"{where}.class_weight"
+            )
+        fresh = clone(step)
+        labels = {"classes": [0, 1]} if capabilities(fresh).classes else {}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                getattr(fresh, "partial_fit", fresh.fit)(X, y, **labels)
+            except Exception as error:
+                # So few rows may be refused for reasons of their own; only what is said of a parameter is both.
+                if isinstance(error, ValueError) and isinstance(error, TypeError):
+                    raise WorkflowError(str(error).rstrip("."), where=where) from error
 
 
 def _require_stream(candidate: Candidate, learns: Any, where: str) -> None:
@@ -170,7 +228,7 @@ def _import(path: str, where: str) -> Any:
     module_name, _, name = path.rpartition(".")
     try:
         module = importlib.import_module(module_name)
-    except (ImportError, ValueError) as error:
+    except (ImportError, TypeError, ValueError) as error:
         if module_name == "xgboost":
             raise MissingExtraError.for_extra("xgboost", "boost") from error
         if module_name == "dask_ml.linear_model":

@@ -22,8 +22,8 @@ def pass_name(number: int) -> str:
     return "k-means weights" if number == DRAWS + 1 else f"k-means step {number - DRAWS - 1}"
 
 
-def require_clusterer(path: str, estimator: Any, *, task: str, where: str) -> None:
-    """Refuse the wrong task, beginnings that are not followed, and trees that cannot be stored.
+def require_clusterer(path: str, estimator: Any, *, where: str) -> None:
+    """Refuse beginnings that are not followed, and trees that cannot be stored.
 
     Raises
     ------
@@ -39,9 +39,9 @@ def require_clusterer(path: str, estimator: Any, *, task: str, where: str) -> No
         )
     if path != KMEANS:
         return
-    if task != "clustering":
-        raise WorkflowError(f"{path} is for clustering, not for {task}", where=f"{where}.estimator")
-    if not isinstance(estimator.n_clusters, int) or estimator.n_clusters < 1:
+    if (
+        type(estimator.n_clusters) is not int or estimator.n_clusters < 1
+    ):  # True is an int, but no number of clusters
         raise WorkflowError(
             f"there cannot be {estimator.n_clusters!r} clusters",
             where=f"{where}.params.n_clusters",

@@ -30,17 +30,14 @@ DASK_MODELS: dict[str, Twin] = {
 """By import path."""
 
 
-def require_dask_model(path: str, estimator: Any, *, task: str, where: str) -> None:
-    """Refuse the wrong task, and solvers that keep all rows.
+def require_solver(estimator: Any, *, where: str) -> None:
+    """Refuse solvers that keep all rows.
 
     Raises
     ------
     WorkflowError
         Naming the key of the workflow file.
     """
-    twin = DASK_MODELS[path]
-    if twin.task != task:
-        raise WorkflowError(f"{path} is for {twin.task}, not for {task}", where=f"{where}.estimator")
     if estimator.solver not in SOLVERS:
         raise WorkflowError(
             f"the solver {estimator.solver!r} is not one that holds no row between its steps",

@@ -15,7 +15,7 @@ import numpy as np
 
 from headrace.data.reading import ReadCount
 from headrace.engine.commits import PassRecord
-from headrace.engine.events import ChunkDone, Note, PassEnded, PassStarted
+from headrace.engine.events import ChunkDone, PassEnded, PassStarted
 from headrace.engine.source import Reading
 from headrace.errors import RunError
 from headrace.training.board import Fitted
@@ -96,9 +96,8 @@ def solve_by_dask(
     *,
     seed: int,
     name: str,
-    late: Callable[[], bool],
-) -> dict[str, tuple[Fitted, ...]]:
-    """Fit linear models of dask-ml, one after the other.
+) -> tuple[Fitted, ...]:
+    """Fit a linear model of dask-ml in its folds, one after the other.
 
     Each step of a solver reads all chunks: its sums are taken of each chunk in the tasks of Dask, and no array of all rows is held.
 
@@ -109,20 +108,18 @@ def solve_by_dask(
     source : Source
         The chunks.
     problems : sequence of DaskProblem
-        Those of one candidate in the order of its folds.
+        Of one candidate, in the order of its folds.
     target : Target
         Of two classes, or a number; no row weighs more than another.
     seed : int
         Of the run.
     name : str
         Begins the names of its passes and of its facts in the ledger.
-    late : callable
-        Tells before each candidate but the first whether there is no time for it.
 
     Returns
     -------
-    dict of str to tuple of Fitted
-        Estimators of scikit-learn by name of the candidate, one a fold; none where there was no time.
+    tuple of Fitted
+        Estimators of scikit-learn, one a fold.
 
     Raises
     ------
@@ -137,23 +134,12 @@ def solve_by_dask(
             where="models",
             mend="use sklearn.linear_model.LogisticRegression, which headrace fits in passes of its own",
         )
-    by_name: dict[str, list[DaskProblem]] = {}
     for problem in problems:
         require_room(reader.client, source, problem.width + 1)
-        by_name.setdefault(problem.candidate.name, []).append(problem)
-    found: dict[str, tuple[Fitted, ...]] = {}
-    for each, folds in by_name.items():
-        if found and late():
-            found[each] = ()
-            continue
-        try:
-            found[each] = tuple(
-                _solved(reader, source, problem, target, seed, f"{name}{each} {problem.number}")
-                for problem in folds
-            )
-        except (ValueError, np.linalg.LinAlgError) as error:
-            reader.emit(Note(f"{each} could not be fitted: {' '.join(str(error).split())}"))
-    return found
+    return tuple(
+        _solved(reader, source, problem, target, seed, f"{name}{problem.candidate.name} {problem.number}")
+        for problem in problems
+    )
 
 
 def require_room(client: Client, source: Source, columns: int) -> None:

@@ -17,7 +17,7 @@ from headrace.training.certainty import of_curvature, of_dispersion, of_least_sq
 from headrace.training.clusterers import KMEANS
 from headrace.training.dask_models import DASK_MODELS
 from headrace.training.dask_solving import DaskProblem, solve_by_dask
-from headrace.training.deadline import never
+from headrace.training.deadline import NO_TIME, never
 from headrace.training.exact import Measurement, fit_exact, measure_products
 from headrace.training.generalised import minimise, scatter_scores
 from headrace.training.generalised_losses import MODELS, Gamma, stages_of, told
@@ -62,6 +62,8 @@ class Refit:
     recipe: Recipe
     masks: tuple[str, ...]
     maps: tuple[tuple[NDArray[np.float64], NDArray[np.float64]], ...]
+    earlier: bool = False
+    """Whether an earlier run has learnt it."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,9 @@ class Direct:
     late: Callable[[], bool] = never
     remembered: str | None = None
 
+    failures: dict[str, str] = field(default_factory=dict, init=False)
+    """Why a candidate could not be fitted, by name."""
+
     def __post_init__(self) -> None:
         self.classes = np.asarray(self.maker.target.classes)
         self.folds = max(1, len(self.maker.folds))
@@ -128,8 +133,7 @@ class Direct:
         Returns
         -------
         dict of str to tuple of Fitted
-            By name, one a fold; without candidates that could not be fitted, of which a note says why, and none a fold
-            where there was no time.
+            By name, one a fold; without candidates that could not be fitted, of which `failures` says why.
         """
         exact = [each for each in candidates if is_exact(each[0].estimator)]
         grown = [each for each in candidates if each[0].estimator in TREES]
@@ -144,16 +148,19 @@ class Direct:
             (by_dask, self._by_dask),
             (grown, self._grown),
         ):
-            if members and found and self.late():
-                found |= {candidate.name: () for candidate, _ in members}
-            elif members:
+            if members and not (found and self.late()):
                 found |= fit(members)
-        unfitted = [name for name, folds in found.items() if not folds]
-        if unfitted:
-            self.reader.emit(
-                Note(f"the time for the search ends before {', '.join(unfitted)} could be fitted")
-            )
-        return found
+        fitted = {name: folds for name, folds in found.items() if folds}
+        late = [each.name for each, _ in candidates if each.name not in fitted.keys() | self.failures.keys()]
+        if late:
+            self.reader.emit(Note(f"the time for the search ends before {', '.join(late)} could be fitted"))
+            self.failures |= dict.fromkeys(late, NO_TIME)
+        return fitted
+
+    def _fail(self, name: str, error: Exception) -> None:
+        said = " ".join(str(error).split())
+        self.failures[name] = said
+        self.reader.emit(Note(f"{name} could not be fitted: {said}"))
 
     def _exactly(self, candidates: Sequence[tuple[Candidate, int]]) -> dict[str, tuple[Fitted, ...]]:
         """Fit every candidate in every fold from the products of one pass."""
@@ -166,8 +173,7 @@ class Direct:
                     self._exact(candidate, products[variant, fold], shared) for fold in range(self.folds)
                 )
             except (RunError, ValueError, np.linalg.LinAlgError) as error:
-                said = " ".join(str(error).split())
-                self.reader.emit(Note(f"{candidate.name} could not be fitted: {said}"))
+                self._fail(candidate.name, error)
         return found
 
     def _grown(self, candidates: Sequence[tuple[Candidate, int]]) -> dict[str, tuple[Fitted, ...]]:
@@ -210,9 +216,11 @@ class Direct:
                 continue
             for fold, (said, mapped) in enumerate(zip(self.maker.folds or (ONE_FOLD,), maps, strict=True)):
                 places[variant, fold] = (len(wanted) - 1, said, mapped)
+        # Products in terms of one preparation never go on from what the ledger holds of another.
+        earlier = [each.recipe.digest[:8] for each in self.refits.values() if each.earlier]
         found = measure_products(
             self.reader, self.source, wanted,
-            classes=len(self.classes), name=f"{self.name}exact", remembered=self.remembered,
+            classes=len(self.classes), name=" ".join([f"{self.name}exact", *earlier]), remembered=self.remembered,
         )  # fmt: skip
         return {
             key: _through(found[way].training(fold), mapped, target=not len(self.classes))
@@ -306,7 +314,9 @@ class Direct:
         found = {}
         for place, (candidate, _) in enumerate(candidates):
             here = range(place * self.folds, (place + 1) * self.folds)
-            if not any(centres[each].failure for each in here):
+            if lost := next(filter(None, (centres[each].failure for each in here)), ""):
+                self.failures[candidate.name] = lost
+            else:
                 found[candidate.name] = tuple(
                     Fitted(told_centres(build(candidate, seed=run_seed), centres[each]), spent[each])
                     for each in here
@@ -314,18 +324,25 @@ class Direct:
         return found
 
     def _by_dask(self, candidates: Sequence[tuple[Candidate, int]]) -> dict[str, tuple[Fitted, ...]]:
-        shared = self.maker.shared
-        problems = []
+        """Fit one candidate after the other."""
+        shared, seed = self.maker.shared, self.maker.splitter.seed
+        found: dict[str, tuple[Fitted, ...]] = {}
         for candidate, variant in candidates:
+            if found and self.late():
+                break
+            problems = []
             for fold in range(self.folds):
                 view = variant if shared else variant * self.folds + fold
                 said = self.maker.folds[fold] if shared else ONE_FOLD
                 width = self.maker.recipes[view].compiled.width
                 problems.append(DaskProblem(candidate, fold, ViewRows(self.maker, view), said, width))
-        seed = self.maker.splitter.seed
-        return solve_by_dask(
-            self.reader, self.source, problems, self.maker.target, seed=seed, name=self.name, late=self.late
-        )
+            try:
+                found[candidate.name] = solve_by_dask(
+                    self.reader, self.source, problems, self.maker.target, seed=seed, name=self.name
+                )
+            except (ValueError, np.linalg.LinAlgError) as error:
+                self._fail(candidate.name, error)
+        return found
 
     def _certain(
         self,

@@ -82,14 +82,6 @@ class CellProducts:
         """Return the products of the rows that a fold learns from."""
         return self.over(fold.train, fold.repeat)
 
-    def judging(self, fold: Fold) -> CrossProducts:
-        """Return the products of the rows that a fold judges by."""
-        return self.over(fold.validation, fold.repeat)
-
-    def whole(self) -> CrossProducts:
-        """Return the products of all rows."""
-        return self.over(range(len(self.repeats[0])))
-
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything held, as plain arrays."""
         return {
@@ -219,27 +211,6 @@ def fit_exact(
         Labels of the groups, ascending.
     """
     return FAMILIES[path].fit(estimator, products, np.asarray(classes))
-
-
-def score_products(estimator: Any, held: CrossProducts) -> dict[str, float]:
-    r"""Score a fitted linear regression on held-out rows of which only the products are known.
-
-    With :math:`v = (\beta, -1)`, the squared errors sum up to :math:`v^T C v + W (\mu v + \beta_0)^2`.
-
-    Returns
-    -------
-    dict of str to float
-        ``mse``, ``rmse`` and ``r2``; empty without rows.
-    """
-    weight = float(held.weight[0])
-    if weight <= 0:
-        return {}
-    coefficients, intercept = linear_terms(estimator)
-    v = np.append(coefficients, -1.0)
-    squared = max(float(v @ held.products @ v), 0.0) + weight * float(held.mean[0] @ v + intercept) ** 2
-    scores = {"mse": squared / weight, "rmse": float(np.sqrt(squared / weight))}
-    spread = float(held.products[-1, -1])
-    return {**scores, "r2": 1 - squared / spread} if spread > 0 else scores
 
 
 def linear_terms(estimator: Any) -> tuple[NDArray[np.float64], float]:

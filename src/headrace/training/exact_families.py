@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headrace.errors import RunError, WorkflowError
+from headrace.errors import RunError
 from headrace.training.exact_rows import centred_rows, class_rows, regression_rows
 
 if TYPE_CHECKING:
@@ -63,11 +63,18 @@ def principal_components(n_components: int = 2, alpha: float = 0.0) -> Any:
         Components that are kept.
     alpha : float
         Penalty of the ridge regression on them; 0 for least squares.
+
+    Raises
+    ------
+    ValueError
+        When the penalty is negative.
     """
     from sklearn.decomposition import PCA
     from sklearn.linear_model import LinearRegression, Ridge
     from sklearn.pipeline import Pipeline
 
+    if alpha < 0:
+        raise ValueError(f"alpha is {alpha:g}, and a penalty is not negative")
     model = Ridge(alpha=alpha) if alpha > 0 else LinearRegression()
     return Pipeline([("components", PCA(n_components, svd_solver="full")), ("model", model)])
 
@@ -173,19 +180,3 @@ FAMILIES: dict[str, Family] = {
     "sklearn.naive_bayes.GaussianNB": Family("classification", fit_bayes, ("var_smoothing",)),
 }
 """By import path."""
-
-
-def require_exact(path: str, estimator: Any, *, task: str, where: str) -> None:
-    """Refuse parameters of a family that need the rows themselves, and the wrong task.
-
-    Raises
-    ------
-    WorkflowError
-        Naming the key of the workflow file.
-    """
-    family = FAMILIES[path]
-    if family.task != task:
-        raise WorkflowError(f"{path} is for {family.task}, not for {task}", where=f"{where}.estimator")
-    why = family.refused(estimator)
-    if why:
-        raise WorkflowError(why, where=f"{where}.params")

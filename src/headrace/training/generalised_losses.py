@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from headrace.errors import WorkflowError
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -235,22 +233,6 @@ MODELS: dict[str, Model] = {
     ),
 }
 """By import path."""
-
-
-def require_generalised(path: str, estimator: Any, *, task: str, where: str) -> None:
-    """Refuse parameters that a model cannot follow, and the wrong task.
-
-    Raises
-    ------
-    WorkflowError
-        Naming the key of the workflow file.
-    """
-    model = MODELS[path]
-    if model.task != task:
-        raise WorkflowError(f"{path} is for {model.task}, not for {task}", where=f"{where}.estimator")
-    why = model.refused(estimator)
-    if why:
-        raise WorkflowError(why, where=f"{where}.params")
 
 
 def told(

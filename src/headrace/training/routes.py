@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from headrace.errors import WorkflowError
 from headrace.training.clusterers import DRAWS, KMEANS, pass_name, require_clusterer
-from headrace.training.dask_models import DASK_MODELS, require_dask_model
-from headrace.training.exact_families import FAMILIES, require_exact
-from headrace.training.generalised_losses import MODELS, require_generalised
+from headrace.training.dask_models import DASK_MODELS, require_solver
+from headrace.training.exact_families import FAMILIES
+from headrace.training.generalised_losses import MODELS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,7 +49,10 @@ def spread_out(candidate: Candidate) -> tuple[Candidate, ...]:
     found = []
     for values in product(*lists.values()):
         chosen = dict(zip(lists, values, strict=True))
-        said = " ".join(f"{name}={value:g}" for name, value in chosen.items())
+        said = " ".join(
+            f"{name}={value:g}" if isinstance(value, (int, float)) else f"{name}={value}"
+            for name, value in chosen.items()
+        )
         found.append(
             replace(candidate, name=f"{candidate.name} {said}", params={**candidate.params, **chosen})
         )
@@ -64,15 +67,20 @@ def require_direct(path: str, estimator: Any, *, task: str, where: str) -> None:
     WorkflowError
         Naming the key of the workflow file.
     """
-    if path in FAMILIES:
-        require_exact(path, estimator, task=task, where=where)
-    elif path in MODELS:
-        require_generalised(path, estimator, task=task, where=where)
-    elif path in DASK_MODELS:
-        require_dask_model(path, estimator, task=task, where=where)
-    elif path in TREES and TREES[path] != task:
-        raise WorkflowError(f"{path} is for {TREES[path]}, not for {task}", where=f"{where}.estimator")
-    require_clusterer(path, estimator, task=task, where=where)
+    from_sums = FAMILIES.get(path) or MODELS.get(path)
+    known = from_sums or DASK_MODELS.get(path)
+    wanted = known.task if known else TREES.get(path) or ("clustering" if path == KMEANS else task)
+    if wanted != task:
+        raise WorkflowError(f"{path} is for {wanted}, not for {task}", where=f"{where}.estimator")
+    if from_sums and (why := from_sums.refused(estimator)):
+        raise WorkflowError(why, where=f"{where}.params")
+    if path in DASK_MODELS:
+        require_solver(estimator, where=where)
+    if path in TREES and estimator.get_num_boosting_rounds() < 1:
+        raise WorkflowError(
+            "there must be a tree", where=f"{where}.params.n_estimators", mend="give 1 or more"
+        )
+    require_clusterer(path, estimator, where=where)
 
 
 STEPS = 100

@@ -13,7 +13,7 @@ from headrace.engine.lanes import Lanes, deal
 from headrace.engine.order import chunk_order
 from headrace.engine.plan import look_ahead
 from headrace.errors import RunError
-from headrace.training.board import Trained, Training, mean_scores, note_epoch, rank, together
+from headrace.training.board import Trained, Training, all_failed, mean_scores, note_epoch, rank, together
 from headrace.training.candidates import build
 from headrace.training.checkpoint import Learner, dump_held, dump_learners, load_blocks, load_learners
 from headrace.training.deadline import Deadline
@@ -152,10 +152,7 @@ class Stream:
         names = list(dict.fromkeys(name for name, _ in self.board))
         ranked = rank((self._together(name) for name in names), self.metric)
         if ranked[0].failure or ranked[0].is_baseline or not ranked[0].history:
-            reasons = "; ".join(f"{t.candidate.name}: {t.failure}" for t in ranked if not t.is_baseline)
-            raise RunError(
-                f"every candidate failed: {reasons}", where="models", mend="change their parameters"
-            )
+            raise all_failed(ranked)
         for each in [*(ranked[:1] if self.answers else ()), *heard(ranked, self.ensemble)]:
             each.answers = each.answers or self._answers(each.candidate.name)
         return Training(self.metric, ranked, epoch)

@@ -42,14 +42,20 @@ def grow_on_lanes(
     WorkflowError
         When the cluster has too few threads for all lanes to work at once.
     RunError
-        When workers are lost again and again.
+        When XGBoost refuses what is asked, or workers are lost again and again.
     """
+    from xgboost.core import XGBoostError
+
     lanes = min(lanes, len(works))
-    with _ways_may_be_large():
-        if lanes == 1:
-            alone: Grown = reader.client.submit(grow, works, growth, pure=False).result()
-            return alone
-        return _together(reader, works, growth, lanes)
+    try:
+        with _ways_may_be_large():
+            if lanes == 1:
+                alone: Grown = reader.client.submit(grow, works, growth, pure=False).result()
+                return alone
+            return _together(reader, works, growth, lanes)
+    except XGBoostError as error:
+        said = str(error).strip().partition("\n")[0]
+        raise RunError(f"XGBoost grows no trees: {said}", where="models", mend="change params") from error
 
 
 def _ways_may_be_large() -> Any:

@@ -142,6 +142,10 @@ BOTH: list[tuple[str, Any]] = [
 ESTIMATORS: dict[str, tuple[Any, int]] = {
     "boosted": (XGBClassifier(n_estimators=20, max_depth=4), 2),
     "boosted of three classes": (XGBClassifier(n_estimators=7, max_depth=3), 3),
+    "forests boosted": (
+        XGBClassifier(n_estimators=4, max_depth=3, num_parallel_tree=3, subsample=0.5, random_state=0),
+        3,
+    ),
     "boosted regressor": (XGBRegressor(n_estimators=20, max_depth=3), 0),
     "boosted counts": (XGBRegressor(n_estimators=9, max_depth=3, objective="count:poisson"), 0),
     "logistic": (LogisticRegression(), 2),
@@ -202,6 +206,17 @@ def test_boosted_trees_take_missing_numbers_down_the_same_branch():
     assert content is not None, result
     assert result.precision == "float32"
     assert result.largest_difference < 1e-6
+
+
+def test_trees_of_several_outputs_each_are_refused_in_one_line():
+    pipeline, shape, profile = fitted(
+        XGBClassifier(n_estimators=2, max_depth=2, multi_strategy="multi_output_tree"), classes=3
+    )
+    content, result = export_onnx(pipeline, shape, profile)
+    assert content is None
+    assert "trees that add to several outputs each have no converter" in result.reason
+    assert "one_output_per_tree" in result.reason
+    assert "\n" not in result.reason
 
 
 def test_steps_that_are_not_ours_are_left_to_sklearn_onnx():

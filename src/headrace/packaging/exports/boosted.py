@@ -1,4 +1,4 @@
-"""Boosted trees of XGBoost as one node of an ONNX graph."""
+"""Boosted trees of XGBoost, read, and as one node of an ONNX graph."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from headrace.errors import PackageError
 if TYPE_CHECKING:
     from headrace.packaging.exports.graph import Graph
 
+BOOSTED = ("XGBClassifier", "XGBRegressor")
+"""Names of the classes whose trees are read here."""
 LINKS = {
     "binary:logistic": "sigmoid",
     "multi:softprob": "softmax",
@@ -26,6 +28,67 @@ LINKS = {
     "reg:tweedie": "exp",
 }
 """How an objective turns the sum of the leaves into what the model says."""
+
+
+@dataclass(frozen=True)
+class Trees:
+    """What boosted trees add up, as XGBoost dumps it."""
+
+    roots: tuple[dict[str, Any], ...]
+    """Nodes within nodes."""
+    outputs: tuple[int, ...]
+    """Of each tree: the output that its leaves are added to."""
+    base: tuple[float, ...]
+    """Of each output: what the sum of its leaves begins with."""
+    link: str
+    """As in `LINKS`."""
+    places: dict[str, int]
+    """Of features that have names."""
+
+    def place(self, node: dict[str, Any]) -> int:
+        """Return the feature of a split."""
+        split = node["split"]
+        return self.places[split] if split in self.places else int(split.removeprefix("f"))
+
+
+def read_trees(estimator: Any) -> Trees:
+    """Read the trees of a fitted `XGBClassifier` or `XGBRegressor`.
+
+    Raises
+    ------
+    PackageError
+        When the objective is not known here, what is boosted are no trees, or one tree adds to several outputs.
+    """
+    booster, name = estimator.get_booster(), type(estimator).__name__
+    learner = json.loads(booster.save_config())["learner"]
+    objective, boosted = learner["objective"]["name"], learner["gradient_booster"]["name"]
+    if objective not in LINKS:
+        raise PackageError(f"the objective {objective} has no converter", where=name)
+    if boosted != "gbtree":
+        raise PackageError(f"the booster {boosted} has no converter", where=name)
+    outputs = max(1, int(learner["learner_model_param"]["num_class"]))
+    roots = tuple(json.loads(text) for text in booster.get_dump(dump_format="json"))
+    if any(isinstance(_first_leaf(root), list) for root in roots):
+        raise PackageError(
+            "trees that add to several outputs each have no converter",
+            where=name,
+            mend="train with multi_strategy: one_output_per_tree",
+        )
+    # A round grows `num_parallel_tree` trees of each output, one output after the other.
+    together = int(learner["gradient_booster"]["gbtree_model_param"]["num_parallel_tree"])
+    return Trees(
+        roots,
+        tuple(tree // together % outputs for tree in range(len(roots))),
+        _base(learner, objective, outputs),
+        LINKS[objective],
+        {name: place for place, name in enumerate(booster.feature_names or [])},
+    )
+
+
+def _first_leaf(node: dict[str, Any]) -> Any:
+    while "leaf" not in node:
+        node = node["children"][0]
+    return node["leaf"]
 
 
 @dataclass
@@ -74,40 +137,35 @@ def add_trees(graph: Graph, estimator: Any, features: str) -> tuple[str, int, st
     PackageError
         When the objective, or a split by sets of categories, is not known here.
     """
-    booster = estimator.get_booster()
-    learner = json.loads(booster.save_config())["learner"]
-    objective = learner["objective"]["name"]
-    if objective not in LINKS:
-        raise PackageError(f"the objective {objective} has no converter", where="ONNX")
-    outputs = max(1, int(learner["learner_model_param"]["num_class"]))
-    places = {name: place for place, name in enumerate(booster.feature_names or [])}
+    trees = read_trees(estimator)
+    outputs = len(trees.base)
     nodes = _Nodes()
-    for tree, text in enumerate(booster.get_dump(dump_format="json")):
-        _add(nodes, json.loads(text), tree, tree % outputs, places)
+    for tree, (root, output) in enumerate(zip(trees.roots, trees.outputs, strict=True)):
+        _add(nodes, root, tree, output, trees)
     sums = graph.add(
         "TreeEnsembleRegressor",
         features,
         domain="ai.onnx.ml",
         n_targets=outputs,
         aggregate_function="SUM",
-        base_values=_base(learner, objective, outputs),
+        base_values=list(trees.base),
         **vars(nodes),
     )
-    return sums, outputs, LINKS[objective]
+    return sums, outputs, trees.link
 
 
-def _base(learner: dict[str, Any], objective: str, outputs: int) -> list[float]:
-    """Return what the sum of the leaves begins with: the base score, before the link."""
+def _base(learner: dict[str, Any], objective: str, outputs: int) -> tuple[float, ...]:
+    """Return what the sums of the leaves begin with: the base score, before the link."""
     held = json.loads(learner["learner_model_param"]["base_score"])
     scores = [float(score) for score in (held if isinstance(held, list) else [held])]
     if objective == "binary:logistic":
         scores = [math.log(score / (1 - score)) for score in scores]
     elif LINKS[objective] == "exp":
         scores = [math.log(score) for score in scores]
-    return [float(np.float32(score)) for score in scores * (outputs if len(scores) == 1 else 1)]
+    return tuple(float(np.float32(score)) for score in scores * (outputs if len(scores) == 1 else 1))
 
 
-def _add(nodes: _Nodes, node: dict[str, Any], tree: int, output: int, places: dict[str, int]) -> None:
+def _add(nodes: _Nodes, node: dict[str, Any], tree: int, output: int, trees: Trees) -> None:
     leaf = "leaf" in node
     nodes.nodes_treeids.append(tree)
     nodes.nodes_nodeids.append(node["nodeid"])
@@ -121,13 +179,9 @@ def _add(nodes: _Nodes, node: dict[str, Any], tree: int, output: int, places: di
     # XGBoost goes to `yes` where the feature is less than the condition.
     nodes.nodes_modes.append("LEAF" if leaf else "BRANCH_LT")
     nodes.nodes_values.append(0.0 if leaf else float(node["split_condition"]))
-    nodes.nodes_featureids.append(0 if leaf else _place(node["split"], places))
+    nodes.nodes_featureids.append(0 if leaf else trees.place(node))
     nodes.nodes_truenodeids.append(0 if leaf else node["yes"])
     nodes.nodes_falsenodeids.append(0 if leaf else node["no"])
     nodes.nodes_missing_value_tracks_true.append(int(not leaf and node["missing"] == node["yes"]))
     for child in node.get("children", []):
-        _add(nodes, child, tree, output, places)
-
-
-def _place(split: str, places: dict[str, int]) -> int:
-    return places[split] if split in places else int(split.removeprefix("f"))
+        _add(nodes, child, tree, output, trees)

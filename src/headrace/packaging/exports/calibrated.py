@@ -1,4 +1,4 @@
-"""The curve of a calibration as nodes of an ONNX graph."""
+"""Calibrations, taken apart, and their curves as nodes of an ONNX graph."""
 
 from __future__ import annotations
 
@@ -6,8 +6,30 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from headrace.errors import PackageError
+
 if TYPE_CHECKING:
     from headrace.packaging.exports.graph import Graph
+
+
+def parts_of(estimator: Any) -> tuple[Any, Any]:
+    """Return the classifier of two classes within a fitted `CalibratedClassifierCV`, and the curve of its calibration.
+
+    The curve takes what ``decision_function`` gives, and the probability of the second class where there is none.
+
+    Raises
+    ------
+    PackageError
+        When there are more classes, or an ensemble of calibrated classifiers.
+    """
+    held, *others = estimator.calibrated_classifiers_
+    inner = getattr(held.estimator, "estimator", held.estimator)  # as it is, or frozen
+    name = type(inner).__name__
+    if others:
+        raise PackageError("an ensemble of calibrations has no converter", where=name)
+    if len(estimator.classes_) != 2:
+        raise PackageError("a calibration of more than two classes has no converter", where=name)
+    return inner, held.calibrators[0]
 
 
 def add_curve(graph: Graph, curve: Any, said: str, precision: str) -> str:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from headrace.errors import PackageError
-from headrace.packaging.exports.boosted import add_trees
-from headrace.packaging.exports.calibrated import add_curve
+from headrace.packaging.exports.boosted import BOOSTED, add_trees
+from headrace.packaging.exports.calibrated import add_curve, parts_of
 from headrace.packaging.exports.graph import Value
 from headrace.packaging.exports.steps import converted
 
@@ -52,9 +52,8 @@ def add_estimator(graph: Graph, estimator: Any, value: Value, precision: Precisi
     """
     from sklearn.base import is_classifier
 
+    estimator = bare(estimator)
     name = type(estimator).__name__
-    if name in {"FixedThresholdClassifier", "FrozenEstimator"}:  # neither changes a probability
-        return add_estimator(graph, getattr(estimator, "estimator_", estimator.estimator), value, precision)
     if name == "CalibratedClassifierCV":
         return _calibrated(graph, estimator, value, precision)
     if name in {"VotingClassifier", "VotingRegressor", "StackingClassifier", "StackingRegressor"}:
@@ -63,12 +62,19 @@ def add_estimator(graph: Graph, estimator: Any, value: Value, precision: Precisi
         raise PackageError(f"{type(estimator).__name__} gives no probabilities", where="ONNX")
     if precision == "float32":
         value = Value(_cast(graph, value.name, "float32"), value.sort, value.width)
-    if type(estimator).__name__ in {"XGBClassifier", "XGBRegressor"}:
+    if name in BOOSTED:
         return _boosted(graph, estimator, value, precision)
     link = link_of(estimator)
     if link is not None:
         return _linear(graph, estimator, value, precision, link)
     return _foreign(graph, estimator, value, precision)
+
+
+def bare(estimator: Any) -> Any:
+    """Return an estimator without what is around it that changes no probability."""
+    while type(estimator).__name__ in {"FixedThresholdClassifier", "FrozenEstimator"}:
+        estimator = getattr(estimator, "estimator_", estimator.estimator)
+    return estimator
 
 
 def link_of(estimator: Any) -> str | None:
@@ -102,10 +108,9 @@ def _decision(graph: Graph, estimator: Any, value: Value, precision: Precision) 
 
 def _calibrated(graph: Graph, estimator: Any, value: Value, precision: Precision) -> Output:
     """Add a calibration of two classes: of a linear estimator's decision, or of the probability where there is none."""
-    (held,) = estimator.calibrated_classifiers_
-    inner = getattr(held.estimator, "estimator", held.estimator)  # as it is, or frozen
+    inner, curve = parts_of(estimator)
     decides = hasattr(inner, "decision_function")
-    if len(estimator.classes_) != 2 or (decides and not hasattr(inner, "coef_")):
+    if decides and not hasattr(inner, "coef_"):
         raise PackageError(f"a calibration of {type(inner).__name__} has no converter", where="ONNX")
     if decides:
         if precision == "float32":
@@ -114,7 +119,7 @@ def _calibrated(graph: Graph, estimator: Any, value: Value, precision: Precision
     else:
         output = add_estimator(graph, inner, value, precision)
         said = graph.column(Value(output.name, value.sort, output.width), 1).name
-    second = add_curve(graph, held.calibrators[0], said, precision)
+    second = add_curve(graph, curve, said, precision)
     first = graph.add("Sub", graph.constant(np.ones(1, dtype=precision)), second)
     return Output(graph.add("Concat", first, second, axis=1), "probabilities", 2, precision)
 

@@ -11,7 +11,9 @@ from headrace.data.storage import join, write_bytes
 from headrace.errors import InputError, MissingExtraError, PackageError
 from headrace.packaging.exports.gate import compare, export_onnx, gate_rows
 from headrace.packaging.exports.onnx_file import MODEL, OnnxModel
-from headrace.packaging.exports.pmml_file import PMML, PmmlModel, write_pmml
+from headrace.packaging.exports.pmml_elements import PMML
+from headrace.packaging.exports.pmml_evaluator import PmmlModel
+from headrace.packaging.exports.pmml_file import write_pmml
 from headrace.packaging.package import PIPELINE
 from headrace.profiling.profile import Profile
 
@@ -92,8 +94,8 @@ def _passed(
     profile: Profile,
     sample: pa.Table | None,
 ) -> Exports:
-    rows, drawn = gate_rows(profile, signature, sample)
-    result = compare(pipeline, candidate.model, rows, "float64", drawn, kind=form)
+    rows = gate_rows(pipeline, signature, profile, sample)
+    result = compare(pipeline, candidate.model, rows, "float64", kind=form)
     if not result.passed:
         why = f"differs from the pipeline by {result.largest_difference:.3g}"
         return Exports({}, {form: result.to_dict()}, (f"the package has no {candidate.name}: {why}",))
@@ -192,9 +194,9 @@ def _export_pmml(
             mend="run the workflow again with this version of headrace",
         )
     pipeline = package.model()
-    content = write_pmml(pipeline, preparation, signature)
-    rows, drawn = gate_rows(profile, signature)
-    return content, compare(pipeline, PmmlModel(content, signature), rows, "float64", drawn, kind="pmml")
+    content, precision = write_pmml(pipeline, preparation, signature)
+    rows = gate_rows(pipeline, signature, profile)
+    return content, compare(pipeline, PmmlModel(content, signature), rows, precision, kind="pmml")
 
 
 def verify_package(
@@ -221,11 +223,11 @@ def verify_package(
     if not held:
         return {}
     pipeline = package.model()
-    rows, drawn = gate_rows(Profile.from_dict(package.profile), signature)
+    rows = gate_rows(pipeline, signature, Profile.from_dict(package.profile))
     found = {}
     for form, model in held.items():
         precision = package.manifest.gates.get(form, {}).get("precision", "float64")
-        found[form] = compare(pipeline, model, rows, precision, drawn, kind=form).to_dict()
+        found[form] = compare(pipeline, model, rows, precision, kind=form).to_dict()
     return found
 
 

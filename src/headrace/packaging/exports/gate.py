@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from headrace.errors import PackageError
 from headrace.packaging.exports.onnx_file import OnnxModel, write_onnx
 from headrace.packaging.exports.rows import hard_rows
+from headrace.packaging.exports.thresholds import threshold_rows
 from headrace.packaging.inputs import to_frame, to_table
 from headrace.packaging.signature import finite
 
@@ -36,6 +37,18 @@ class Export(Protocol):
 
 
 @dataclass(frozen=True)
+class GateRows:
+    """What a pipeline and its exports are asked about."""
+
+    table: pa.Table
+    """Rows, conformed to the signature: those drawn from the profile, at thresholds of trees, and of the test data."""
+    drawn: int
+    """How many are not of the test data."""
+    at_thresholds: int
+    """Those of them that lie at thresholds of trees."""
+
+
+@dataclass(frozen=True)
 class GateResult:
     """What the gate has found."""
 
@@ -46,7 +59,9 @@ class GateResult:
     rows: int
     """Rows compared."""
     drawn: int
-    """Those of them that were drawn from the profile; the others are rows of the test data."""
+    """Those of them that were drawn from the profile, and at thresholds; the others are rows of the test data."""
+    at_thresholds: int
+    """Those drawn that lie at thresholds of trees."""
     largest_difference: float
     tolerance: float
     worst: dict[str, Any] | None
@@ -61,7 +76,7 @@ class GateResult:
 
 
 def compare(
-    pipeline: Any, model: Export, table: pa.Table, precision: Precision, drawn: int, *, kind: str = "onnx"
+    pipeline: Any, model: Export, rows: GateRows, precision: Precision, *, kind: str = "onnx"
 ) -> GateResult:
     """Ask a pipeline and its export about the same rows.
 
@@ -71,15 +86,13 @@ def compare(
         Fitted.
     model : Export
         Its export.
-    table : pyarrow.Table
-        Rows, conformed to the signature.
+    rows : GateRows
     precision : {"float64", "float32"}
         Of the export.
-    drawn : int
-        How many of the rows were drawn from the profile.
     kind : str
         The format.
     """
+    table = rows.table
     frame = to_frame(table)
     with np.errstate(over="ignore", invalid="ignore"):
         expected = pipeline.predict_proba(frame) if model.says == "probabilities" else pipeline.predict(frame)
@@ -97,9 +110,9 @@ def compare(
     at = int(difference.argmax())
     largest = float(difference[at])
     passed = largest <= TOLERANCE[precision]
-    row = {"row": table.slice(at, 1).to_pylist()[0]} if at < drawn else {"test_row": at - drawn}
+    named = {"row": table.slice(at, 1).to_pylist()[0]} if at < rows.drawn else {"test_row": at - rows.drawn}
     worst = {
-        **row,
+        **named,
         "expected": expected[at].tolist(),
         "said": said[at].tolist(),
     }
@@ -108,25 +121,31 @@ def compare(
         precision,
         passed,
         table.num_rows,
-        drawn,
+        rows.drawn,
+        rows.at_thresholds,
         largest,
         TOLERANCE[precision],
         None if largest == 0 else worst,
     )
 
 
-def gate_rows(profile: Profile, signature: Signature, sample: pa.Table | None = None) -> tuple[pa.Table, int]:
-    """Put rows drawn from the profile and rows of the test data together; also tell how many were drawn."""
-    drawn = to_table(hard_rows(profile, signature), signature.inputs)
+def gate_rows(
+    pipeline: Any, signature: Signature, profile: Profile, sample: pa.Table | None = None
+) -> GateRows:
+    """Put rows drawn from the profile, rows at thresholds of the pipeline's trees, and rows of the test data together."""
+    hard = to_table(hard_rows(profile, signature), signature.inputs)
+    parted = threshold_rows(pipeline, signature, hard)
+    drawn = pa.concat_tables([hard, parted])
     if sample is None or sample.num_rows == 0:
-        return drawn, drawn.num_rows
+        return GateRows(drawn, drawn.num_rows, parted.num_rows)
     rows = to_table(sample, signature.inputs)
     # scikit-learn takes no infinity, so that there is nothing to compare
     finite = np.ones(rows.num_rows, dtype=bool)
     for field in rows.schema:
         if pa.types.is_floating(field.type):
             finite &= np.asarray(pc.fill_null(pc.is_finite(rows.column(field.name)), True))
-    return pa.concat_tables([drawn, rows.filter(pa.array(finite))]), drawn.num_rows
+    table = pa.concat_tables([drawn, rows.filter(pa.array(finite))])
+    return GateRows(table, drawn.num_rows, parted.num_rows)
 
 
 def export_onnx(
@@ -157,16 +176,16 @@ def export_onnx(
     MissingExtraError
         Without the extra ``onnx``.
     """
-    rows, drawn = gate_rows(profile, signature, sample)
+    rows = gate_rows(pipeline, signature, profile, sample)
     results = []
     precisions: tuple[Precision, ...] = ("float64", "float32")
     for precision in precisions:
         try:
             content = write_onnx(pipeline, signature, precision)
-            result = compare(pipeline, OnnxModel(content, signature), rows, precision, drawn)
+            result = compare(pipeline, OnnxModel(content, signature), rows, precision)
         except PackageError as error:
             result = GateResult(
-                "onnx", precision, False, 0, 0, 0.0, TOLERANCE[precision], None, reason=str(error)
+                "onnx", precision, False, 0, 0, 0, 0.0, TOLERANCE[precision], None, reason=str(error)
             )
         else:
             if result.passed:
