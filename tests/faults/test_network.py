@@ -37,6 +37,7 @@ def test_a_half_open_network_costs_a_worker_and_nothing_else(
         require_same(coordinator, whole)
 
 
+@pytest.mark.slow
 def test_a_network_that_is_cut_and_healed_changes_nothing(site: Site, whole: dict[str, Any]) -> None:
     site.pace(SECONDS)
     site.scheduler()
