@@ -211,9 +211,13 @@ def _listed(versions):
 def _times(result, largest):
     """How many times as fast headrace does the same work; nothing for headrace itself."""
     ours = largest.get(f"{result['name'].split('_')[0]}_headrace")
-    if ours is None or result["name"] == ours["name"]:
+    if ours is None or _is_own(result["name"]):
         return ""
     return f"{ours['rows_per_second'] / result['rows_per_second']:.2g}x"
+
+
+def _is_own(name):
+    return TITLES[name].startswith("headrace")
 
 
 def draw(document, path):
@@ -244,7 +248,7 @@ def draw(document, path):
     for axis, group in zip(axes[:, 0], groups, strict=True):
         rates = [result["rows_per_second"] / 1e6 for result in group]
         names = [result["name"] for result in group]
-        colours = [OURS if "headrace" in name else THEIRS for name in names]
+        colours = [OURS if _is_own(name) else THEIRS for name in names]
         bars = axis.barh([TITLES[name] for name in names], rates, color=colours, height=0.6)
         axis.bar_label(bars, [f"{rate:.2f}" for rate in rates], padding=4, color=INK)
         axis.set_title(
