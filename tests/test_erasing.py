@@ -18,7 +18,7 @@ from headrace import erasing
 from headrace.cli import run
 from headrace.data import audit, rewriting, storage
 from headrace.data.dataset import Dataset
-from headrace.erasing import erase, find
+from headrace.erasing import erase, find, read_keys
 from headrace.errors import DataError, InputError
 
 FILES, ROWS, GROUP = 4, 400, 100
@@ -163,6 +163,8 @@ def test_partitions_and_bad_keys(tmp_path: Path) -> None:
     dataset = Dataset(str(tmp_path / "data"))
     with pytest.raises(InputError, match="is no whole number"):
         find(dataset, "who", ["you"])
+    with pytest.raises(InputError, match="is no whole number that it can hold"):
+        find(dataset, "who", [str(10**30)])
     with pytest.raises(InputError, match="keys are text or whole numbers"):
         find(dataset, "x", ["1"])
     with pytest.raises(InputError, match="no key is given"):
@@ -170,6 +172,12 @@ def test_partitions_and_bad_keys(tmp_path: Path) -> None:
     assert find(dataset, "who", ["9"]).looked_at == 0
     erase(dataset, "who", ["2"])
     assert Dataset(str(tmp_path / "data")).rows == (FILES - 1) * ROWS
+
+
+def test_keys_that_are_no_text_are_told(tmp_path: Path) -> None:
+    (tmp_path / "keys").write_bytes("Zoë".encode("latin-1"))
+    with pytest.raises(InputError, match="keys: is not UTF-8; write the keys as UTF-8 text, one a line"):
+        read_keys(str(tmp_path / "keys"))
 
 
 def test_the_command_erases_names_models_and_trains_on_what_is_left(

@@ -226,9 +226,14 @@ def _typed(keys: Sequence[str], kind: pa.DataType, column: str) -> tuple[str | i
             f"the column {column!r} is {kind}", where="--column", mend="keys are text or whole numbers"
         )
     try:
-        return tuple(int(key) for key in keys)
-    except ValueError:
-        raise InputError(f"a key of {column!r}, which is {kind}, is no whole number", where="--key") from None
+        return tuple(pa.array([int(key) for key in keys], kind).to_pylist())
+    except (
+        ValueError,
+        OverflowError,
+    ):  # Arrow's own for a number that the column cannot hold are of the first
+        raise InputError(
+            f"a key of {column!r}, which is {kind}, is no whole number that it can hold", where="--key"
+        ) from None
 
 
 def _folder(dataset: Dataset) -> str:
@@ -263,10 +268,14 @@ def read_keys(path: str) -> list[str]:
     Raises
     ------
     InputError
-        It is not there, or empty.
+        It is not there, empty, or not UTF-8.
     """
     try:
-        lines = Path(path).read_text().splitlines()
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise InputError(
+            "is not UTF-8", where=path, mend="write the keys as UTF-8 text, one a line"
+        ) from error
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror})", where=path) from error
     keys = [line.strip() for line in lines if line.strip()]

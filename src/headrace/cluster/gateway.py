@@ -73,7 +73,7 @@ class GatewayWorkers(ScaledWorkers):
         """Ask the gateway for a cluster, and end it at the end."""
         del security
         try:
-            from aiohttp import ClientResponseError
+            from aiohttp import ClientError
             from dask_gateway import Gateway  # type: ignore[import-untyped]  # ships no types
             from dask_gateway.client import (  # type: ignore[import-untyped]  # ships no types
                 GatewayClusterError,
@@ -86,7 +86,7 @@ class GatewayWorkers(ScaledWorkers):
             try:
                 name = gateway.submit(**self.options)
                 made = gateway.connect(name, shutdown_on_close=True)
-            except (ClientResponseError, GatewayClusterError, GatewayServerError, ValueError) as error:
+            except (ClientError, GatewayClusterError, GatewayServerError, ValueError) as error:
                 raise RunError(
                     f"the gateway starts no cluster ({' '.join(str(error).split())[:300]})",
                     where="kind: gateway",
