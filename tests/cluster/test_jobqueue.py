@@ -157,7 +157,7 @@ def test_a_job_at_its_time_limit_stops_in_time_and_is_resumed(queue: dict[str, s
     assert job.place["slurm"] != number
     until_training(job)
     assert headrace(["jobs", "cancel", job.url]) == 0
-    slurm.wait_for(lambda: "ExitCode=130:0" in seen(queue, job), 60)
+    slurm.wait_for(lambda: jobs.status(job)[0] == "cancelled", 300)
 
 
 @pytest.mark.slow
