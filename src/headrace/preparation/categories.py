@@ -45,7 +45,7 @@ def fit_categories(column: ColumnProfile, options: CategoricalOptions) -> Catego
         key = math.nan if fill is None else fill
         counts[key] = counts.get(key, 0) + summary.missing
     # NaN comes last, as in scikit-learn.
-    values = sorted(counts, key=lambda value: (value != value, value))  # noqa: PLR0124 - NaN
+    values = sorted(counts, key=lambda value: (value != value, value))  # noqa: PLR0124 - NaN alone differs from itself
     rare = rare_categories(
         np.array([counts[value] for value in values]),
         summary.rows,
@@ -59,12 +59,12 @@ def fit_categories(column: ColumnProfile, options: CategoricalOptions) -> Catego
     if not summary.hitters.exact and not rare_values:
         rare_values = [_unheard(frequent_values, strings=strings)]
     missing_is: Literal["", "frequent", "rare"] = ""
-    if any(value != value for value in frequent_values):  # noqa: PLR0124 - NaN
+    if any(value != value for value in frequent_values):  # noqa: PLR0124 - NaN alone differs from itself
         missing_is = "frequent"
-    elif any(value != value for value in rare_values):  # noqa: PLR0124 - NaN
+    elif any(value != value for value in rare_values):  # noqa: PLR0124 - NaN alone differs from itself
         missing_is = "rare"
     frequent, others = (
-        tuple(value for value in part if value == value)  # noqa: PLR0124 - NaN
+        tuple(value for value in part if value == value)  # noqa: PLR0124 - NaN alone differs from itself
         for part in (frequent_values, rare_values)
     )
     if encode == "one_hot":
@@ -107,7 +107,7 @@ def rare_categories(
 def _unheard(values: list[str | float], *, strings: bool) -> str | float:
     """Return a value that is none of these: it stands for those too rare to be held."""
     if not strings:
-        return max(float(value) for value in values if value == value) + 1.0  # noqa: PLR0124 - NaN
+        return max(float(value) for value in values if value == value) + 1.0  # noqa: PLR0124 - NaN alone differs from itself
     word = "…"
     while word in values:
         word += "…"
