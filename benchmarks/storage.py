@@ -5,8 +5,9 @@
     PYTHONPATH=. python benchmarks/storage.py run data/flights --workflow examples/flights/workflow.yaml
 
 The server (SeaweedFS, as the tests start it) is started for the command and its data are thrown away. What is compared
-takes turns; medians count. The server has the same cores as what asks it, so seconds of processor are told as well: they
-are those of the client alone. Figures go to ``docs/benchmarks/storage.json``, one entry a mode and data.
+takes turns; medians count. The server has the same cores as what asks it, so seconds of processor are told as well, those of
+the client and, of runs, those of the server. Figures go to ``docs/benchmarks/storage.json`` after each turn, one entry a mode
+and data.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import fsspec
+import psutil
 import pyarrow.fs as arrow_fs
 import pyarrow.parquet as pq
 import yaml
@@ -41,9 +43,11 @@ from headrace.data.storage import join, open_filesystem
 from run import ROOT, machine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from headrace.data.chunks import Chunk, Piece
+
+    Taken = dict[str, dict[str, float]]
 
 OUT = ROOT / "docs" / "benchmarks" / "storage.json"
 THREADS = 4
@@ -74,14 +78,20 @@ def main() -> None:
             url = f"{store.url}/data"
             fsspec.filesystem("s3").put(f"{given.data.resolve()}/", url, recursive=True)
             if given.mode == "read":
-                result = compare_reads(url, given.times)
+                record(given, compare_reads(url, given.times), given.times)
             else:
                 text = given.workflow.read_text() if given.workflow else CLICKS
-                result = compare_runs(given.data, store.url, place, yaml.safe_load(text), given.times)
+                results = compare_runs(given.data, store.url, place, yaml.safe_load(text), given.times)
+                for turn, result in enumerate(results, 1):
+                    record(given, result, turn)
+
+
+def record(given: argparse.Namespace, result: dict[str, Any], times: int) -> None:
+    """Print what was measured and write it down, in the place of what was known of this mode and data."""
     known = json.loads(OUT.read_text()) if OUT.exists() else {}
-    known[f"{given.mode} {given.data.name}"] = {"machine": machine(), "times": given.times, **result}
+    known[f"{given.mode} {given.data.name}"] = {"machine": machine(), "times": times, **result}
     OUT.write_text(json.dumps(known, indent=1) + "\n")
-    print(json.dumps(result, indent=1))
+    print(json.dumps(result, indent=1), flush=True)
 
 
 def compare_reads(url: str, times: int) -> dict[str, Any]:
@@ -212,10 +222,16 @@ def decoded_by_arrow(filesystem: Any, columns: Sequence[str], chunk: Chunk) -> i
     return rows
 
 
-def compare_runs(data: Path, store: str, place: Path, workflow: dict[str, Any], times: int) -> dict[str, Any]:
-    """From profile to monitor with data, run, registry, scores and monitor store on disk, and all of them on S3."""
-    turns: dict[str, list[dict[str, dict[str, float]]]] = {"disk": [], "s3": []}
+def compare_runs(
+    data: Path, store: str, place: Path, workflow: dict[str, Any], times: int
+) -> Iterator[dict[str, Any]]:
+    """From profile to monitor with data, run, registry, scores and monitor store on disk, and all of them on S3.
+
+    Gives what is known after each turn.
+    """
+    turns: dict[str, list[Taken]] = {"disk": [], "s3": []}
     models = set()
+    rows = Dataset(str(data)).rows
     for turn in range(times):
         for name, source, base in (
             ("disk", str(data.resolve()), f"{place}/{turn}"),
@@ -226,39 +242,33 @@ def compare_runs(data: Path, store: str, place: Path, workflow: dict[str, Any], 
             file.write_text(yaml.safe_dump(workflow))
             taken, sha256 = one_run(str(file), workflow["problem"]["name"], source, base)
             turns[name].append(taken)
-            print(name, {step: round(took["seconds"], 1) for step, took in taken.items()}, file=sys.stderr)
+            print(name, json.dumps(taken), file=sys.stderr, flush=True)
             models.add(sha256)
-    medians = {
-        name: {
-            step: {
-                key: round(statistics.median(taken[step][key] for taken in all_turns), 2)
-                for key in ("seconds", "processor_seconds")
-            }
-            for step in all_turns[0]
+        ratios = [against(s3, disk) for s3, disk in zip(turns["s3"], turns["disk"], strict=True)]
+        medians = {name: median_of(every, 2) for name, every in turns.items()}
+        yield {
+            "rows": rows,
+            **medians,
+            "s3_against_disk": median_of(ratios, 3),
+            "same_model": len(models) == 1,
         }
-        for name, all_turns in turns.items()
-    }
-    ratios = {
-        step: {
-            key: round(
-                statistics.median(
-                    a[step][key] / b[step][key] for a, b in zip(turns["s3"], turns["disk"], strict=True)
-                ),
-                3,
-            )
-            for key in ("seconds", "processor_seconds")
-        }
-        for step in medians["disk"]
-    }
+
+
+def against(s3: Taken, disk: Taken) -> Taken:
+    """Divide what one turn took there by what it took here."""
+    keys = ("seconds", "processor_seconds")
+    return {step: {key: s3[step][key] / disk[step][key] for key in keys} for step in disk}
+
+
+def median_of(turns: list[Taken], digits: int) -> Taken:
+    """Medians over all turns, of each step and quantity."""
     return {
-        "rows": Dataset(str(data)).rows,
-        **medians,
-        "s3_against_disk": ratios,
-        "same_model": len(models) == 1,
+        step: {key: round(statistics.median(turn[step][key] for turn in turns), digits) for key in taken}
+        for step, taken in turns[0].items()
     }
 
 
-def one_run(workflow: str, name: str, data: str, base: str) -> tuple[dict[str, dict[str, float]], str]:
+def one_run(workflow: str, name: str, data: str, base: str) -> tuple[Taken, str]:
     """Run, promote, score and watch; what each took, and the hash of the model."""
     registry, monitor, scores = join(base, "registry"), join(base, "monitor"), join(base, "scores")
     model = [f"{name}@watched", "--registry", registry]
@@ -279,19 +289,30 @@ def one_run(workflow: str, name: str, data: str, base: str) -> tuple[dict[str, d
     }
     taken, said = {}, {}
     for step, command in steps.items():
-        wall, cpu = time.perf_counter(), of_children()
+        wall, cpu, server = time.perf_counter(), of_children(), of_server()
         done = subprocess.run(
             [sys.executable, "-m", "headrace", *command], check=True, stdout=subprocess.PIPE, text=True
         )
-        taken[step] = {"seconds": time.perf_counter() - wall, "processor_seconds": of_children() - cpu}
+        taken[step] = {
+            "seconds": time.perf_counter() - wall,
+            "processor_seconds": of_children() - cpu,
+            "server_processor_seconds": of_server() - server,
+        }
         said[step] = done.stdout
     assert json.loads(said["report"]), "the report has what was scored"
     return taken, json.loads(said["run"])["model_sha256"]
 
 
 def of_children() -> float:
+    """Seconds of processor of the commands that have ended."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
+
+
+def of_server() -> float:
+    """Seconds of processor of the server: between two commands, this process has no other child."""
+    times = [child.cpu_times() for child in psutil.Process().children()]
+    return float(sum(each.user + each.system for each in times))
 
 
 if __name__ == "__main__":

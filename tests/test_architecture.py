@@ -25,6 +25,7 @@ TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
 TESTED_THROUGH = {
     "__main__.py": "cli/test_main.py",
     "accumulators/documents.py": "profiling/test_profile.py",
+    "accumulators/loops.py": "accumulators/test_native.py",
     "accumulators/probabilities.py": "accumulators/test_metrics_binary.py",
     "calibrating.py": "test_where.py",
     "cli/audit.py": "data/test_audit.py",
@@ -78,6 +79,7 @@ TESTED_THROUGH = {
     "packaging/exports/pmml_elements.py": "packaging/exports/test_pmml_file.py",
     "packaging/exports/pmml_evaluator.py": "packaging/exports/test_pmml_file.py",
     "packaging/exports/pmml_features.py": "packaging/exports/test_pmml_file.py",
+    "packaging/exports/splits.py": "packaging/exports/test_thresholds.py",
     "packaging/exports/steps.py": "packaging/exports/test_exports.py",
     "packaging/exports/times.py": "packaging/exports/test_exports.py",
     "preparation/blocks.py": "preparation/test_compiled.py",
@@ -129,7 +131,6 @@ TESTED_THROUGH = {
     "selecting.py": "training/test_folds.py",
     "serving/answers.py": "serving/test_app.py",
     "serving/bodies.py": "serving/test_attacks.py",
-    "serving/chunks.py": "serving/test_batch.py",
     "serving/examples.py": "serving/test_app.py",
     "serving/feedback.py": "serving/test_app.py",
     "serving/guard.py": "serving/test_predictor.py",

@@ -10,10 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from headrace import compiling
+from headrace.data.storage import remove_tree, write_bytes
 from headrace.engine.plan import ALLOCATOR_BYTES, PROCESS_BYTES, VALIDATION_ROWS
 from headrace.opening import judged_rows, open_data
 from headrace.planning import plan_run, plan_within
-from headrace.preparation import native
 from headrace.training import trees
 from headrace.workflow import WorkflowFile, parse_workflow
 
@@ -35,7 +36,7 @@ def wide(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def workflow(data: Path, extra: str = "") -> WorkflowFile:
+def workflow(data: Path | str, extra: str = "") -> WorkflowFile:
     return parse_workflow(
         "problem: {name: wide, task: classification, target: y}\n"
         f"data: {{url: '{data}'}}\nmodels: [{{name: m, estimator: sklearn.linear_model.SGDClassifier}}]\n"
@@ -44,8 +45,8 @@ def workflow(data: Path, extra: str = "") -> WorkflowFile:
 
 
 def test_compiled_loops_give_way_where_memory_is_short(wide: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(native, "WORTHWHILE", 1)
-    monkeypatch.setattr(native, "LEAST_MEMORY", 1)
+    monkeypatch.setattr(compiling, "WORTHWHILE", 1)
+    monkeypatch.setattr(compiling, "LEAST_MEMORY", 1)
     options = workflow(wide)
     opened = open_data(options, 64 * MIB)
     assert opened.native
@@ -58,7 +59,7 @@ def test_compiled_loops_give_way_where_memory_is_short(wide: Path, monkeypatch: 
     exact, without = planned(ample.memory_projected)[0], planned(ample.memory_projected - 1)
     assert exact is opened
     assert not without[0].native
-    assert without[1].memory_projected == ample.memory_projected - native.RESIDENT
+    assert without[1].memory_projected == ample.memory_projected - compiling.RESIDENT
 
 
 @pytest.mark.parametrize("asked", [False, True])
@@ -134,3 +135,26 @@ def test_lanes_on_several_workers_share_what_boosted_trees_hold(
     plan = plan_run(options, opened, workers=workers, threads=1, memory_budget=64 * MIB)
     grown = plan.memory_projected - PROCESS_BYTES - ALLOCATOR_BYTES - 64 * MIB // trees.BINNED_SHARE
     assert grown == pytest.approx(2_000 * 0.8 * share * MIB, abs=1)
+
+
+@pytest.mark.parametrize("sliced", [False, True])
+def test_what_a_store_sends_of_a_chunk_is_counted_for_each_thread(
+    wide: Path, monkeypatch: pytest.MonkeyPatch, *, sliced: bool
+) -> None:
+    if sliced:  # such row groups are streamed
+        monkeypatch.setattr("headrace.data.chunks.LARGEST", 100_000)
+    write_bytes("memory://wide/wide.parquet", (wide / "wide.parquet").read_bytes())
+
+    def opened_and_planned(url: str) -> tuple[Opened, Plan]:
+        options = workflow(url)
+        opened = open_data(options, 1024 * MIB)
+        return opened, plan_run(options, opened, workers=1, threads=3, memory_budget=1024 * MIB)
+
+    opened, on_disk = opened_and_planned(str(wide))
+    assert all(
+        (piece.within is not None) == sliced for chunk in opened.dataset.chunks for piece in chunk.pieces
+    )
+    _, on_store = opened_and_planned("memory://wide")
+    sent = 0 if sliced else max(chunk.bytes for chunk in opened.dataset.chunks)
+    assert on_store.memory_projected == on_disk.memory_projected + 3 * sent
+    remove_tree("memory://wide")

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from headrace.compiling import worthwhile
 from headrace.data.dataset import Dataset
 from headrace.data.embeddings import made_bytes, made_names
 from headrace.data.history import require_history
-from headrace.data.pii import find_treatments
+from headrace.data.pii import find_treatments, require_kept
 from headrace.engine.embedding import find_embeddings
 from headrace.engine.past import require_order
 from headrace.engine.plan import PARTS_OF_SPLIT, STORED_BYTES, validation_limit
@@ -20,7 +21,6 @@ from headrace.engine.source import source_of
 from headrace.engine.splits import Splitter
 from headrace.errors import DataError, WorkflowError
 from headrace.folding import folds_of
-from headrace.preparation.native import worthwhile
 from headrace.preparation.needs import finders_of
 from headrace.profiling.exploration import finders_for
 from headrace.profiling.findings import check_finders, columns_looked_at
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from headrace.profiling.slabs import Slab
     from headrace.profiling.survey import Finder
     from headrace.workflow import WorkflowFile
-
 
 TIME_PARTS = 6
 """Entries of a prepared row that a time becomes at most."""
@@ -124,14 +123,17 @@ def open_data(workflow: WorkflowFile, memory: int) -> Opened:
         dataset = dataset.widened(made_bytes(embeddings))
     # A feature function may use any column; what it drops or makes is known from its result on a few rows.
     whole = source_of(dataset, raw, features=function, history=history, embeddings=embeddings)
-    names = whole.schema.names
-    target = workflow.problem.target
+    names, target = whole.schema.names, workflow.problem.target
     keys = {
+        "problem.target": target,
+        "data.time": data.time,
+        "data.weight": data.weight,
         "validation.key": getattr(folded, "key", None),
         "data.split.key": split.key if split.kind == "group" else None,
     }
+    require_kept(treatments, names, keys)
     _require_keys(workflow, whole.schema, [*raw, *(each.column for each in treatments)], keys)
-    aside = {target, data.time, data.weight, *data.drop, *keys.values()}
+    aside = {*data.drop, *keys.values()}
     features = tuple(name for name in names if name not in aside)
     if not features:
         raise WorkflowError("no column is left as a feature", where="data.drop", mend="drop fewer columns")
@@ -194,8 +196,7 @@ def _require_keys(
 ) -> None:
     """Refuse keys that name columns which are not there, or hold what the key cannot use; those `before` may be dropped as well."""
     data, checks, problem = workflow.data, workflow.checks, workflow.problem
-    named = {"problem.target": problem.target, "data.time": data.time, "data.weight": data.weight, **keys}
-    _require(schema.names, {key: [name] for key, name in named.items()})
+    _require(schema.names, {key: [name] for key, name in keys.items()})
     _require([*schema.names, *before], {"data.drop": data.drop})
     _require(schema.names, {"evaluate.slices": workflow.evaluate.slices, "checks.expect": checks.expect})
     _require(schema.names, {"checks.unique": [name for key in checks.unique for name in key]})

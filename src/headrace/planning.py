@@ -7,7 +7,10 @@ from dataclasses import replace
 from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING
 
+from headrace.compiling import RESIDENT
 from headrace.data.embeddings import made_bytes
+from headrace.data.ranges import GAP
+from headrace.data.storage import is_local, open_filesystem
 from headrace.engine.embedding import resident_bytes
 from headrace.engine.past import MOST_ROWS
 from headrace.engine.plan import EMPTY_SUMMARY_BYTES, Reads, make_plan, summary_bytes
@@ -20,7 +23,6 @@ from headrace.opening import (
     row_bytes,
 )
 from headrace.preparation.footprint import fitted_bytes, found_bytes
-from headrace.preparation.native import RESIDENT
 from headrace.preparation.needs import reduced_texts
 from headrace.profiling.slabs import deal_finders, rest_of
 from headrace.training.dask_models import DASK_MODELS
@@ -238,4 +240,18 @@ def _reads(dataset: Dataset, source: Source, *, share: float = 0.0) -> Reads:
         largest_at=f"most of it for {size / (1 << 20):,.0f} MiB decoded from {first.path} row group "
         f"{first.row_groups[0]}{until}",
         most_rows=math.ceil(share * max(each.rows for each in source.chunks)),
+        fetched=_fetched(dataset, source),
     )
+
+
+def _fetched(dataset: Dataset, source: Source) -> int:
+    """Bound the bytes that a store sends of one chunk: its columns, and what lies between those that are near."""
+    if is_local(open_filesystem(dataset.url)[0]):
+        return 0
+    most = 0
+    for chunk in source.chunks:
+        whole = tuple(piece for piece in chunk.pieces if piece.within is None)  # slices are streamed
+        columns = dataset.column_bytes(source.columns, [replace(chunk, pieces=whole)])
+        between = GAP * len(source.columns) * sum(len(piece.row_groups) for piece in whole)
+        most = max(most, min(chunk.bytes, columns + between))
+    return most

@@ -24,6 +24,7 @@ from headrace.evaluation.cells import cells_of
 from headrace.evaluation.testing import assess
 from headrace.evaluation.understanding import understand
 from headrace.finishing import finish, refit
+from headrace.libraries import load_libraries
 from headrace.opening import Opened, open_data, read_target
 from headrace.planning import plan_run, plan_within
 from headrace.preparing import learn_products
@@ -244,6 +245,7 @@ class Workflow:
             ledger.append(BEGUN, {"workflow": self.text, "run": directory.record})
         reader: Reader | None = None
         try:
+            load_libraries(cluster, native=opened.native)
             with cluster.connect() as client:
                 reader = Reader(client, directory.subscribers, ledger)
                 passed = spine(self.options, opened, reader, directory, kept_blocks(self.options, cluster))

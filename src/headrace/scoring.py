@@ -6,6 +6,7 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from headrace.compiling import worthwhile
 from headrace.data import audit
 from headrace.data.dataset import Dataset
 from headrace.data.embeddings import made_bytes, made_names
@@ -24,7 +25,6 @@ from headrace.packaging.inputs import to_table
 from headrace.packaging.package import MANIFEST, read_package, sha256
 from headrace.packaging.signing import require_signature
 from headrace.packaging.trust import require_function
-from headrace.preparation.native import worthwhile
 from headrace.profiling.profile import compact
 from headrace.serving.batch import REJECTED, SCORING, Scorer, Written, output_names, score_source
 from headrace.serving.loading import Place

@@ -85,6 +85,7 @@ def look(workflow: WorkflowFile, opened: Opened, reader: Reader, run: RunDirecto
         slabs=opened.slabs,
         detail=opened.detail,
         remembered=workflow.data.remembered,
+        native=opened.native,
     )
     run.products["exploration"] = Exploration.of(survey.findings, explorers)
     if workflow.pii is None:
@@ -292,9 +293,8 @@ def publish(workflow: WorkflowFile, passed: bool, reader: Reader, run: RunDirect
     """Register the package once; a model that missed its criteria is published as a candidate only."""
     name = workflow.publish.name or workflow.problem.name
     registry = Registry(workflow.publish.registry)
-    version = _published(
-        registry, name, sha256(read_bytes(join(run.url, "model", MANIFEST))), reader, run.again
-    )
+    digest = sha256(read_bytes(join(run.url, "model", MANIFEST)))
+    version = _published(registry, name, digest, reader, run.again)
     if version is None:
         if reader.ledger is not None:
             reader.ledger.append(f"{run.again}publishing", {"after": max(registry.versions(name), default=0)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -98,3 +99,11 @@ def test_counts_up_to_the_limit_are_exact_and_compacting_says_when_they_are_not(
     assert not stored.exact
     assert len(stored.counts) == COUNTERS
     assert stored.items()[0] == (EXACT - 1, EXACT - stored.error)
+
+
+def test_more_counts_than_are_stored_are_written_without_loss():
+    held = HeavyHitters.of(np.arange(5_000) / 7, np.arange(1, 5_001))
+    read = HeavyHitters.from_state(json.loads(json.dumps(held.state())))
+    np.testing.assert_array_equal(read.values, held.values)
+    np.testing.assert_array_equal(read.counts, held.counts)
+    assert (read.error, read.n, np.asarray(read.values).dtype) == (held.error, held.n, np.float64)

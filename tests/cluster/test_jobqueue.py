@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     Submit = Callable[..., list[Job]]
 
-WAIT = 300.0
+WAIT = 500.0
 """Seconds that a test waits for a job, on a machine that may have much else to do."""
 
 KEYS = {
@@ -128,7 +129,7 @@ def passes(job: Job) -> bool:
 def test_a_job_is_led_by_a_job_of_slurm_that_is_requeued_and_goes_on(
     queue: dict[str, str], submitted: Submit
 ):
-    workflow = write_workflow(epochs=300)
+    workflow = write_workflow(epochs=100)
     whole = Workflow.load(workflow).run(ClusterFile(workers=1, processes=False), "whole").run
     (job,) = submitted(workflow)
     until_training(job)
@@ -157,7 +158,8 @@ def test_a_job_at_its_time_limit_stops_in_time_and_is_resumed(queue: dict[str, s
     assert job.place["slurm"] != number
     until_training(job)
     assert headrace(["jobs", "cancel", job.url]) == 0
-    slurm.wait_for(lambda: jobs.status(job)[0] == "cancelled", 300)
+    slurm.wait_for(lambda: "ExitCode=130:0" in seen(queue, job), 300)
+    assert jobs.status(job)[0] == "cancelled"
 
 
 @pytest.mark.slow
@@ -202,6 +204,16 @@ def test_a_job_asks_for_what_the_file_says(in_tmp: Path):
     ):
         assert line in text
     assert "--memory-limit 512.00MiB" in text
+
+
+def test_an_interrupt_of_a_process_that_has_such_workers_is_one():
+    lines = (
+        "import signal",
+        "from headrace.cluster.jobqueue import SlurmCluster",
+        f"with SlurmCluster.model_validate({KEYS}).make(None):",
+        "    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler",
+    )
+    subprocess.run([sys.executable, "-c", "\n".join(lines)], check=True)
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,9 @@ def place(in_tmp: Path) -> Iterator[Path]:
 
 
 def kill(job: Job) -> None:
-    pid = job.place.get("process", {}).get("pid")
+    beat = read_heartbeat(job.url)
+    told = None if beat is None else beat.pid  # all that is known of one that was started over SSH
+    pid = job.place.get("process", {}).get("pid", told)
     if pid is not None:
         with suppress(psutil.NoSuchProcess, psutil.TimeoutExpired):
             process = psutil.Process(pid)
@@ -253,6 +255,29 @@ def test_a_signal_of_the_platform_stops_the_job_for_a_resume(tmp_path: Path):
     assert lead(job, work, lines) == AGAIN
     assert status(job)[0] == "stopped"
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+@pytest.mark.parametrize(
+    ("number", "state", "code"),
+    [(signal.SIGINT, "cancelled", INTERRUPTED), (signal.SIGTERM, "stopped", AGAIN)],
+)
+def test_a_signal_that_is_swallowed_ends_the_job_at_the_next_event(
+    number: int, state: str, code: int, tmp_path: Path
+):
+    job = job_in(tmp_path)
+
+    def work(subscribers: Sequence[Subscriber]) -> bool:
+        if state == "cancelled":
+            jobs.request_cancel(job)
+        with suppress(BaseException):
+            os.kill(os.getpid(), number)
+            time.sleep(5)
+        for tell in subscribers:
+            tell(StageStarted("train"))
+        return True
+
+    assert lead(job, work, lines) == code
+    assert status(job)[0] == state
 
 
 def test_a_job_cancelled_before_it_began_never_does(tmp_path: Path):

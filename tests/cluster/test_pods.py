@@ -91,17 +91,25 @@ def test_without_an_operator_nothing_comes_and_nothing_is_left(server: Server):
     assert kinds(server) == []
 
 
-def test_what_hinders_the_scheduler_is_told(server: Server):
+def add_scheduler(server: Server, status: dict[str, Any]) -> None:
+    """Make the pod that the operator would, as its kubelet would say that it is."""
     labels = {"dask.org/cluster-name": "toy", "dask.org/component": "scheduler"}
-    waiting = {"state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}}
     pod = {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {"name": "toy", "labels": labels},
         "spec": {"containers": [{"name": "it"}]},
-        "status": {"phase": "Pending", "containerStatuses": [waiting]},
+        "status": status,
     }
     server.do(server.create(pod))
+
+
+READY = {"conditions": [{"type": "Ready", "status": "True"}]}
+
+
+def test_what_hinders_the_scheduler_is_told(server: Server):
+    waiting = {"state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}}
+    add_scheduler(server, {"phase": "Pending", "containerStatuses": [waiting]})
     with (
         pytest.raises(RunError, match="ImagePullBackOff no such image"),
         pods(cluster_object(CLUSTER, "toy"), [], protocol="tcp", wait=1),
@@ -116,3 +124,26 @@ def test_a_missing_right_is_one_line(server: Server):
         pods(cluster_object(CLUSTER, "toy"), [], protocol="tcp", wait=1),
     ):
         pass
+
+
+def test_a_scheduler_without_a_service_is_one_line(server: Server):
+    add_scheduler(server, READY)
+    with (
+        pytest.raises(RunError, match=r"Kubernetes refuses \(.*toy-scheduler"),
+        pods(cluster_object(CLUSTER, "toy"), [], protocol="tcp", wait=10),
+    ):
+        pass
+    assert kinds(server) == []
+
+
+def test_a_run_is_what_it_came_to_when_its_cluster_cannot_be_removed(
+    server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
+    add_scheduler(server, READY)
+    with pods(cluster_object(CLUSTER, "toy"), [], protocol="tcp", wait=10) as address:
+        assert address == "tcp://toy-scheduler.ml:8786"
+        server.api.identities["mine"] = ("ml", "nobody")
+    (told,) = caplog.messages
+    assert "nobody cannot delete daskclusters" in told
+    assert told.endswith("kubectl delete daskcluster -n ml toy")

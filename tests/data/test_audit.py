@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.cli import run
-from headrace.data import audit
+from headrace.data import audit, storage
 from headrace.data.storage import join, list_names, read_bytes, write_bytes
-from headrace.errors import StorageError
+from headrace.errors import StorageError, UnansweredError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -117,6 +117,55 @@ def test_who_is_written_down_as_far_as_is_wanted(
     assert run(["audit", "verify", url, "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["broken"]["number"] == 1
     assert run(["audit", "verify", str(tmp_path / "none")]) == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"no JSON", "is no record: it was edited"),
+        (b"[" * 100_000, "is no record: it was edited"),
+        (b'{"number": NaN}', "is no record: it was edited"),
+        (b'{"subject": "\\ud800"}', "is no record: it was edited"),
+        (b"[]", "is no record, without number, at, who, action, subject, detail, sha256: it was edited"),
+        (
+            b'{"number": 2, "at": "now", "who": "me", "subject": "late", "detail": {}, "sha256": ""}',
+            "is no record, without who, action: it was edited",
+        ),
+    ],
+    ids=["text", "deep", "not a number", "no text", "a list", "parts"],
+)
+def test_what_is_no_record_is_told_in_one_line_with_its_file(
+    content: bytes, what: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = str(tmp_path / "audit")
+    write_three(url)
+    write_bytes(join(url, "00000002.json"), content)
+    assert run(["audit", "verify", url]) == 1
+    assert capsys.readouterr().out == f"record 2 {what}\n"
+    for command in (["show", url], ["show", url, "--action", "scored", "--json"]):
+        assert run(["audit", *command]) == 1
+        told = capsys.readouterr()
+        assert told.err.strip() == f"headrace: {join(url, '00000002.json')}: {what}"
+        assert not told.out
+
+
+def test_a_record_that_cannot_be_read_is_no_broken_chain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = str(tmp_path / "audit")
+    write_three(url)
+    second = join(url, "00000002.json")
+
+    def away(place: str) -> bytes:
+        if place == second:
+            raise UnansweredError("the store does not answer", where=place)
+        return read_bytes(place)
+
+    monkeypatch.setattr(storage, "read_bytes", away)
+    assert run(["audit", "verify", url, "--json"]) == 1
+    told = capsys.readouterr()
+    assert f"{second}: the store does not answer" in told.out + told.err
+    assert "edited" not in told.out + told.err
 
 
 def test_no_log_where_two_could_win() -> None:

@@ -22,6 +22,7 @@ from headrace.data import audit
 from headrace.data.dataset import Dataset
 from headrace.data.pii import MASK, PiiOptions, Treatment, find_treatments, treat, treat_tensor
 from headrace.errors import InputError, WorkflowError
+from headrace.opening import open_data
 from headrace.packaging.model import load
 from headrace.packaging.package import read_package
 from headrace.packaging.signature import InputColumn, Signature
@@ -257,6 +258,41 @@ def test_the_command_line_says_what_does_not_fit(tmp_path: Path, capsys: pytest.
     (tmp_path / "flow.yaml").write_text(flow.text)
     assert run(["plan", str(tmp_path / "flow.yaml")]) == 2
     assert "pii.columns.mial" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("column", "key", "more"),
+    [
+        ("late", "problem.target", {}),
+        ("born", "data.time", {"data": {"time": "born"}}),
+        ("age", "data.weight", {"data": {"weight": "age"}}),
+        ("city", "data.split.key", {"data": {"split": {"kind": "group", "key": "city"}}}),
+        ("city", "validation.key", {"validation": {"kind": "group", "key": "city"}}),
+    ],
+)
+def test_what_a_key_names_cannot_be_dropped(
+    column: str, key: str, more: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = write(tmp_path / "data", people(100))
+    more = {**more, "data": {"url": url, **more.get("data", {})}}
+    flow = workflow(tmp_path, url, pii={"columns": {column: "drop"}}, **more)
+    (tmp_path / "flow.yaml").write_text(flow.text)
+    assert run(["plan", str(tmp_path / "flow.yaml")]) == 2
+    told = capsys.readouterr().err
+    assert (
+        f"{key}: {column!r} is needed here, and cannot be dropped by pii; remove pii.columns.{column}, or"
+        in told
+    )
+
+
+def test_a_feature_function_may_make_anew_what_is_dropped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "anew.py").write_text("def late(frame):\n    return frame.assign(late=frame['age'] > 60)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    url = write(tmp_path / "data", people(100))
+    flow = workflow(tmp_path, url, pii={"columns": {"late": "drop"}}, features={"function": "anew:late"})
+    assert "late" in open_data(flow.options, 1 << 30).profiled.schema.names
 
 
 def test_who_asks_is_told_of_raw_values() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ import pytest
 from tests.faulty import Faults, before
 
 from headrace.cli import run
+from headrace.data import parquetfiles, prefetching
 from headrace.data.dataset import Dataset
 from headrace.data.reading import read_chunk
 from headrace.data.storage import join, write_bytes
@@ -86,10 +88,43 @@ def test_data_of_a_web_server(
     assert "ok      read         ranges of a file\n" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("small", [True, False])
+@pytest.mark.parametrize("store", ["memory", "s3"])
+def test_a_file_of_a_chunk_that_changed_is_named_and_nothing_stays_behind(
+    store: str,
+    small: bool,
+    table: pa.Table,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if not small:
+        monkeypatch.setattr(parquetfiles, "GAP", 0)
+    url = "memory://remote" if store == "memory" else request.getfixturevalue(store)
+    put(url, table, tmp_path)
+    dataset = Dataset(url, memory=WHOLE)
+    (chunk,) = dataset.chunks
+    assert len(chunk.pieces) == 2
+    part = tmp_path / "part-1.parquet"
+    pq.write_table(table.slice(7, ROWS // 2), part, row_group_size=500)
+    write_bytes(join(url, part.name), part.read_bytes())
+    with pytest.raises(DataError, match=r"part-1\.parquet: has changed since its footer was read"):
+        read_chunk(chunk, dataset.schema, ["x1"], dictionary=True)
+    assert not any(thread.name.startswith(prefetching.NAME) for thread in threading.enumerate())
+
+
+@pytest.mark.parametrize("small", [True, False])
 def test_footers_are_read_once_and_columns_by_few_requests(
-    s3_server: Store, s3: str, table: pa.Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small: bool,
+    s3_server: Store,
+    s3: str,
+    table: pa.Table,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     put(s3, table, tmp_path)
+    if not small:
+        monkeypatch.setattr(parquetfiles, "GAP", 0)
     port = int(s3_server.environment["AWS_ENDPOINT_URL"].rpartition(":")[2])
     with before(port, Faults(), seed=0) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{proxy.port}")
@@ -101,11 +136,11 @@ def test_footers_are_read_once_and_columns_by_few_requests(
         for _ in range(2):
             for chunk in dataset.chunks:
                 read_chunk(chunk, dataset.schema, ["x0", "x1", "word"], dictionary=True)
-    # The first read remembers the two footers; each read of a chunk joins the ranges of a file to one, and the etag in
-    # the answer tells that the file is the same.
+    # A small file comes whole. Of others, the first read remembers the footer, and each read of a chunk joins the ranges
+    # of a file to one. The etag in the answer tells that the file is the same.
     pieces = sum(len(chunk.pieces) for chunk in dataset.chunks)
     assert {request.split()[0] for request in proxy.seen} == {"GET"}
-    assert proxy.seen.total() == 2 + 2 * pieces
+    assert proxy.seen.total() == 2 * pieces + (0 if small else 2)
 
 
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import ssl
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, Any
 
@@ -80,6 +82,21 @@ def test_certificates_made_for_a_run_are_valid_by_a_clock_that_is_an_hour_late()
     for name in (AUTHORITY, CERTIFICATE):
         begin = x509.load_pem_x509_certificate(texts[name].encode()).not_valid_before_utc
         assert begin <= datetime.now(UTC) - timedelta(hours=1)
+
+
+def test_certificates_are_taken_by_the_strict_rules_that_later_pythons_have() -> None:
+    security: Any = temporary_security()
+    client = security.get_connection_args("client")["ssl_context"]
+    server = security.get_listen_args("scheduler")["ssl_context"]
+    for context in (client, server):
+        context.verify_flags |= ssl.VERIFY_X509_STRICT  # as Python 3.13 does by itself
+    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ends = [client.wrap_bio(back, there), server.wrap_bio(there, back, server_side=True)]
+    for end in (*ends, *ends):
+        with suppress(ssl.SSLWantReadError):
+            end.do_handshake()
+    ends[0].write(b"word")
+    assert ends[1].read() == b"word"
 
 
 @pytest.mark.slow

@@ -127,19 +127,11 @@ def test_infinite_values_are_refused_by_name(prepare):
 
 
 def test_without_numba_numpy_writes(prepare, monkeypatch):
-    monkeypatch.setattr(native, "find_spec", lambda name: None)
+    monkeypatch.setattr(native, "available", lambda: False)
     native.compiled_loops.cache_clear()
     table = make(6, 100, 0.1)
     try:
-        assert not native.worthwhile(10**9, 1 << 40)
         assert native.compiled_loops() is None
         assert_same_bits(*both(prepare(table, columns=COLUMNS), table))
     finally:
         native.compiled_loops.cache_clear()
-
-
-def test_only_large_tables_and_workers_are_worth_the_load():
-    rows, memory = native.WORTHWHILE, native.LEAST_MEMORY
-    assert native.worthwhile(rows, memory)
-    assert not native.worthwhile(rows - 1, memory)
-    assert not native.worthwhile(rows, memory - 1)

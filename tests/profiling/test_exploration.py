@@ -301,3 +301,16 @@ def test_nothing_and_hostile_tables_are_explored(tmp_path: Path, threads):
     survey = profile_dataset(threads, dataset, finders=finders)
     found = find_pairs(survey.whole, Exploration.of(survey.findings, finders))
     assert np.isfinite(np.nan_to_num(found.values)).all()
+
+
+@pytest.mark.parametrize("words", [["b", "a", None], [f"word {i}" for i in range(500)]])
+def test_a_sample_of_coded_words_is_that_of_the_words(words):
+    rng = np.random.default_rng(0)
+    at = pa.array(rng.integers(0, len(words), 300), mask=rng.random(300) < 0.1)
+    coded = pa.DictionaryArray.from_arrays(at, pa.array(words))  # a null is an index, or a word
+    keys = rng.integers(0, 2**63, 300).astype(np.uint64)
+    finder = SampleFinder(("x",), 200)
+    columns = (pa.chunked_array([coded.slice(0, 120), coded.slice(120)]), coded.cast(pa.string()))
+    first, second = (finder.look(pa.table({"x": column}), keys) for column in columns)
+    np.testing.assert_array_equal(first.values, second.values)
+    assert np.isnan(first.values).any()

@@ -91,6 +91,22 @@ def test_scores_are_those_of_the_model(name: str, packages: dict[str, Package], 
     assert {"size", "city", "prediction", "probability_yes"} <= set(profile["columns"])
 
 
+def test_the_monitor_takes_the_profile_that_is_written(
+    packages: dict[str, Package], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_rows(tmp_path / "data")
+    registry = str(tmp_path / "registry")
+    Registry(registry).publish("late", packages["onnx"].url)
+    score("late@1", str(tmp_path / "data"), str(tmp_path / "out"), registry=registry, cluster=THREADS)
+    words = ["monitor", "ingest", "late@1", f"{tmp_path}/out/_profile.json", "--registry", registry]
+    assert run([*words, "--store", str(tmp_path / "store"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["version"], told["arm"], told["rows"]) == ("late@1", "batch", 900)
+    assert {each["column"] for each in told["inputs"]} == set(INPUTS)
+    (scores,) = told["scores"]
+    assert scores["column"] == "yes"
+
+
 def test_a_bad_value_costs_its_row_alone(packages: dict[str, Package], tmp_path: Path) -> None:
     data = write_rows(tmp_path / "data", files=1)
     texts = [str(value) for value in data["count"].to_pylist()]

@@ -81,6 +81,26 @@ def test_models_are_not_mixed_and_a_failure_stays_with_its_own(slot: Any):
     assert len(answers[2].labels) == 1
 
 
+@pytest.mark.parametrize("size", [1, 40])
+def test_rows_that_a_model_cannot_take_do_not_fail_the_requests_beside_them(slot: Any, size: int):
+    def answer(feeds: Any) -> Any:
+        if (feeds["size"] == 1.0).any():  # of the second request
+            raise ValueError("infinite")
+        return slot.predictor.answer(feeds)
+
+    signature = slot.predictor.signature
+    narrow = SimpleNamespace(
+        predictor=SimpleNamespace(answer=answer, signature=signature), version="v", arm="champion"
+    )
+    answers, batches = ask(narrow, [size, size, size])
+    assert isinstance(answers[1], ValueError)
+    for number in (0, 2):
+        rows = [{**ROW, "size": float(number), "city": "Mu" if number % 3 else "Oslo"}] * size
+        expected = slot.predictor.answer(feeds_of_rows(rows, signature.inputs))
+        np.testing.assert_allclose(answers[number].outputs, expected.outputs, atol=1e-12)
+    assert [batch.request_ids for batch in batches] == [("r0",), ("r2",)]
+
+
 def test_what_a_thread_has_not_done_in_time_is_given_up_and_small_requests_are_answered_meanwhile(slot: Any):
     def wait(_: Any) -> Any:
         time.sleep(0.5)

@@ -33,6 +33,18 @@ def test_a_made_key_is_found_by_its_hash_alone(tmp_path: Path):
     assert keys.find("\ud800") is None
 
 
+def test_a_last_line_without_an_end_stays_a_line(tmp_path: Path):
+    path = tmp_path / "keys"
+    first = new_key(str(path), "planning", ["predict"])
+    path.write_text(path.read_text().strip())
+    second = new_key(str(path), "operator", ["admin"])
+    keys = read_keys(str(path))
+    assert keys is not None
+    assert len(path.read_text().splitlines()) == len(keys) == 2
+    assert keys.find(first) is not None
+    assert keys.find(second) is not None
+
+
 def test_the_environment_holds_keys_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     key = new_key(str(tmp_path / "keys"), "a", ["predict"])
     monkeypatch.setenv(VARIABLE, (tmp_path / "keys").read_text().strip() + ";")

@@ -125,6 +125,22 @@ def test_a_clipped_row_is_answered_for_the_nearest_value_seen(package: Package):
     np.testing.assert_array_equal(unseen.outputs, missing.outputs)
 
 
+def test_what_the_pipeline_cannot_take_is_an_error_of_who_asks(
+    packages: dict[str, Package], monkeypatch: pytest.MonkeyPatch
+):
+    predictor = Predictor(packages["plain"])
+
+    def refuse(_: Any) -> Any:
+        raise ValueError("Input X contains infinity\nor a value too large for dtype('float32').")
+
+    monkeypatch.setattr(predictor._pipeline, "predict_proba", refuse)
+    feeds = feeds_of_rows([ROW], predictor.signature.inputs)
+    with pytest.raises(
+        InputError, match=r"^body: the model cannot be given these rows: Input X contains infinity$"
+    ):
+        predictor.answer(feeds)
+
+
 def test_no_rows_and_feature_functions_are_refused(package: Package):
     predictor = Predictor(package)
     with pytest.raises(InputError, match="there are no rows"):

@@ -335,6 +335,32 @@ def test_options_that_cannot_be_are_told_in_one_line(
     assert said in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("spoilt", ["no certificate", "another key", "a key with a password"])
+def test_a_certificate_that_cannot_be_used_is_told_in_one_line(
+    registry: str, spoilt: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    from cryptography.hazmat.primitives import serialization
+
+    pem, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    certificate(tmp_path)
+    if spoilt == "no certificate":
+        pem.write_text("none")
+    elif spoilt == "another key":
+        own = pem.read_bytes()
+        certificate(tmp_path)
+        pem.write_bytes(own)
+    else:
+        held = serialization.load_pem_private_key(key.read_bytes(), None)
+        locked = serialization.BestAvailableEncryption(b"secret")
+        form = serialization.PrivateFormat.PKCS8
+        key.write_bytes(held.private_bytes(serialization.Encoding.PEM, form, locked))
+    tls = ["--tls-certificate", str(pem), "--tls-key", str(key)]
+    assert run(["serve", "late@1", "--registry", registry, "--port", "0", *tls]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{pem}: cannot be used with {key}: " in line
+    assert line.endswith("give the PEM of a certificate, and that of its key without a password")
+
+
 @pytest.mark.parametrize("model", ["../late@1", "late@../../1", "late@1/../..", "/etc", "late@7", "unknown"])
 def test_a_model_outside_of_the_registry_is_not_served(
     registry: str, model: str, capsys: pytest.CaptureFixture[str]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import xxhash
+
+from headrace.accumulators.native import wanted_loops
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -16,6 +19,10 @@ _BLOCK = 1 << 15
 """Values hashed at a time: few enough to stay in the cache, enough to hide the cost of a call."""
 _ODD = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD6E8FEB86659FD93)
 """Factors of `hash_numbers`: 2^64 divided by the golden ratio, and an odd number without a pattern."""
+_NEGATIVE_ZERO = np.uint64(1 << 63)
+"""The word of -0.0."""
+_WORDS = (np.float64, np.int64, np.uint64)
+"""Types whose bytes are the words that are hashed."""
 
 
 def splitmix64(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -35,6 +42,10 @@ def splitmix64(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
     ['0xe220a8397b1dcdaf', '0x910a2dec89025cc1']
     """
     mixed = np.empty(len(words), dtype=np.uint64)
+    loops = wanted_loops()
+    if loops is not None:
+        loops.mix_words(words, mixed)
+        return mixed
     scratch = np.empty(min(len(words), _BLOCK), dtype=np.uint64)
     for start in range(0, len(words), _BLOCK):
         block = mixed[start : start + _BLOCK]
@@ -75,6 +86,16 @@ def hash_numbers(values: NDArray[Any], *, below: int = 1 << 64) -> NDArray[np.ui
     -------
     ndarray of uint64, shape (n,), or fewer when `below` is given
     """
+    loops = wanted_loops()
+    if loops is not None and below < 1 << 64 and values.dtype in _WORDS:
+        # Hashes are spread evenly: of so many there is room for all but for a chance of about 1e-9.
+        share = below / 2.0**64 * len(values)
+        low = np.empty(int(share + 6 * math.sqrt(share)) + 64, dtype=np.uint64)
+        zero = _NEGATIVE_ZERO if values.dtype.kind == "f" else np.uint64(0)
+        words = np.ascontiguousarray(values).view(np.uint64)
+        count = loops.low_hashes(words, zero, *_ODD, np.uint64(below), low)
+        if count <= len(low):
+            return low[:count].copy()
     kept = []
     words = np.empty(min(len(values), _BLOCK), dtype=np.uint64)
     scratch = np.empty_like(words)

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from headrace.accumulators.columns import ColumnSummary, Kind
 from headrace.accumulators.hashing import hash_strings
 from headrace.accumulators.hitters import COUNTERS, EXACT
+from headrace.accumulators.native import wanted_loops
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -71,15 +72,25 @@ class Groups:
         if self.codes is None:
             tables = np.bincount(codes, minlength=width)[None]
         elif self.count * width <= max(len(codes) // 8, 1 << 12):
-            flat = np.zeros(self.count * width, dtype=np.int64)
-            for start in range(0, len(codes), _BLOCK):
-                joint = np.multiply(self.codes[start : start + _BLOCK], width, dtype=np.int64)
-                joint += codes[start : start + _BLOCK]
-                flat += np.bincount(joint, minlength=len(flat))
-            tables = flat.reshape(self.count, width)
+            tables = _tables(self.codes, self.count, codes, width)
         else:
             return [_runs(np.sort(part)) for part in self.split(codes)]
         return [(present := np.flatnonzero(table), table[present]) for table in tables]
+
+
+def _tables(groups: NDArray[np.uint8], count: int, codes: NDArray[Any], width: int) -> NDArray[np.int64]:
+    """Rows of each group with each code, shape (count, width)."""
+    tables = np.zeros((count, width), dtype=np.int64)
+    loops = wanted_loops()
+    if loops is not None:
+        loops.tally_codes(groups, codes, tables)
+        return tables
+    flat = tables.reshape(-1)
+    for start in range(0, len(codes), _BLOCK):
+        joint = np.multiply(groups[start : start + _BLOCK], width, dtype=np.int64)
+        joint += codes[start : start + _BLOCK]
+        flat += np.bincount(joint, minlength=len(flat))
+    return tables
 
 
 def _runs(ascending: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from headrace.accumulators.documents import decode_number, encode_number
+from headrace.accumulators.loops import LANES, STRIPE
+from headrace.accumulators.native import wanted_loops
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _BLOCK = 8192
-"""Values in a block: below the 10,000 from which OpenBLAS splits a dot product over threads."""
+"""Values in a block: enough to hide the cost of a call, few enough to stay in the cache; a power of two, see `block_moments`."""
 _TOGETHER = 8
 """Blocks that are measured by one call: in cache, and enough to hide the cost of a call."""
 
@@ -72,9 +74,8 @@ class Moments:
         blocks = []
         with np.errstate(all="ignore"):
             whole = 0 if counts is not None else len(values) // _BLOCK * _BLOCK
-            for start in range(0, whole, _BLOCK * _TOGETHER):
-                stop = min(start + _BLOCK * _TOGETHER, whole)
-                blocks.append(_blocks(values[start:stop].reshape(-1, _BLOCK)))
+            if whole:
+                blocks.append(_whole_blocks(values[:whole]))
             for start in range(whole, len(values), _BLOCK):
                 cut = slice(start, start + _BLOCK)
                 blocks.append(np.array([_block(values[cut], None if counts is None else counts[cut])]))
@@ -161,6 +162,19 @@ def _block(values: NDArray[Any], counts: NDArray[Any] | None) -> tuple[float, ..
     return n, first + offset, float(weighted.sum()), float(weighted @ x), float(weighted @ square)
 
 
+def _whole_blocks(values: NDArray[Any]) -> NDArray[np.float64]:
+    """Rows (n, mean, m2, m3, m4) of values that fill blocks, by compiled loops or by numpy."""
+    loops = wanted_loops()
+    if loops is not None:
+        found = np.empty((len(values) // _BLOCK, 5))
+        loops.block_moments(values, np.empty((3, _BLOCK // STRIPE, LANES)), found)
+        if np.isfinite(found[:, 1]).all():
+            return found
+    blocks = values.reshape(-1, _BLOCK)
+    starts = range(0, len(blocks), _TOGETHER)
+    return np.concatenate([_blocks(blocks[start : start + _TOGETHER]) for start in starts])
+
+
 def _blocks(values: NDArray[Any]) -> NDArray[np.float64]:
     """Rows (n, mean, m2, m3, m4) of full blocks, shape (blocks, _BLOCK), as `_block` measures them."""
     first = values[:, :1].astype(np.float64)
@@ -174,8 +188,9 @@ def _blocks(values: NDArray[Any]) -> NDArray[np.float64]:
     found[:, 0] = _BLOCK
     found[:, 1:2] = first + offset
     found[:, 2] = square.sum(axis=1)
-    found[:, 3] = np.vecdot(square, x)
-    found[:, 4] = np.vecdot(square, square)
+    # No dot product: BLAS adds up in another order on each kind of processor.
+    found[:, 3] = np.multiply(square, x, out=x).sum(axis=1)
+    found[:, 4] = np.multiply(square, square, out=x).sum(axis=1)
     return found
 
 

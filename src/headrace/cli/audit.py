@@ -50,7 +50,7 @@ def show(
         print_json({"records": found})
         return
     for each in found:
-        who = "@".join(each["who"][part] for part in ("user", "host") if part in each["who"])
+        who = "@".join(str(each["who"][part]) for part in ("user", "host") if part in each["who"])
         detail = ", ".join(
             f"{key} {value}" for key, value in each["detail"].items() if value not in ("", None)
         )

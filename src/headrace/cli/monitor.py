@@ -197,7 +197,7 @@ def ingest(
     model: ModelArgument,
     profile: Annotated[
         str,
-        typer.Argument(metavar="PROFILE", help="OUT/profile.json of batch scoring, or of headrace profile."),
+        typer.Argument(metavar="PROFILE", help="OUT/_profile.json of batch scoring, or of headrace profile."),
     ],
     store: StoreFlag,
     registry: RegistryFlag = "registry",
@@ -206,23 +206,23 @@ def ingest(
     ] = None,
     score: Annotated[
         list[str] | None,
-        typer.Option("--score", metavar="CLASS=COLUMN", help="Which column holds a score; may be repeated."),
+        typer.Option("--score", metavar="CLASS=COLUMN", help="Repeatable; default: as `score` names them."),
     ] = None,
     json: JsonFlag = False,
 ) -> None:
     """Take rows that were scored in batch into the store, from their profile alone.
 
-    Example: headrace monitor ingest late@3 scored/profile.json --store monitor
+    Example: headrace monitor ingest late@3 scored/_profile.json --store monitor
     """
     from headrace.cli.checks import read_profile
-    from headrace.cli.watched import package_of
+    from headrace.cli.watched import package_of, score_columns
     from headrace.monitoring.measures import measure
     from headrace.monitoring.recording import grid_of, window_of_profile
 
     held = _opened(model, store)
     package, version = package_of(model, registry)
     grid = grid_of(package)
-    columns = dict(_pair(text) for text in score or ())
+    columns = dict(_pair(text) for text in score or ()) or score_columns(grid)
     window, errors = window_of_profile(
         read_profile(profile), grid, version=version, at=_moment(at), score_columns=columns
     )

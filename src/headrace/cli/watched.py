@@ -126,6 +126,13 @@ def name_of(model: str) -> tuple[str, str | None]:
     return model.partition("@")[0], None
 
 
+def score_columns(grid: Grid) -> dict[str, str]:
+    """Name the columns in which batch scoring writes the scores that are followed."""
+    from headrace.serving.batch import PREDICTION, PROBABILITY
+
+    return {name: PREDICTION if grid.task == "regression" else f"{PROBABILITY}{name}" for name in grid.scores}
+
+
 def package_of(model: str, registry: str) -> tuple[Package, str]:
     """Read a package; its version as a server names it."""
     from pathlib import PurePosixPath

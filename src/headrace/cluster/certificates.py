@@ -182,8 +182,15 @@ def _made(days: float) -> dict[str, bytes]:
     now = datetime.now(UTC)
     begin = min(now, now + timedelta(days=days)) - CLOCK_SKEW
     authority_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    others = ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "crl_sign",
+              "encipher_only", "decipher_only")  # fmt: skip
 
     def signed(subject: x509.Name, public: ec.EllipticCurvePublicKey, *, authority: bool) -> bytes:
+        # Python 3.13 reads certificates by the letter of RFC 5280: keys are named, and told what they are for.
+        use = x509.KeyUsage(
+            digital_signature=not authority, key_cert_sign=authority, **dict.fromkeys(others, False)
+        )
+        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key())
         builder = (
             x509.CertificateBuilder()
             .subject_name(subject)
@@ -193,6 +200,9 @@ def _made(days: float) -> dict[str, bytes]:
             .not_valid_before(begin)
             .not_valid_after(now + timedelta(days=days))
             .add_extension(x509.BasicConstraints(ca=authority, path_length=0 if authority else None), critical=True)
+            .add_extension(use, critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
+            .add_extension(issuer, critical=False)
         )  # fmt: skip
         return builder.sign(authority_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 

@@ -44,6 +44,9 @@ class _Stopped(BaseException):
     """The platform asks the process to end."""
 
 
+_RAISED = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: _Stopped}
+
+
 def begun(url: str) -> bool:
     """Whether the run of a directory has begun, so that it is resumed."""
     return exists(join(url, "run.json")) or holds_records(join(url, "ledger"))
@@ -89,7 +92,7 @@ def lead(
     log = Log(job.url)
     pulse = _Pulse(job.url, log, dashboard)
     error, code = "", FAILED
-    with pulse, _signals():
+    with pulse, _signals(pulse.interrupt):
         try:
             if cancel_requested(job.url):
                 raise KeyboardInterrupt  # noqa: TRY301 - as if it came a moment later
@@ -121,6 +124,7 @@ class _Pulse:
         self._began = 0.0
         self._bytes = 0
         self._asked = False
+        self._raised: type[BaseException] | None = None
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._beats, name="headrace-job", daemon=True)
@@ -136,6 +140,9 @@ class _Pulse:
 
     def __call__(self, event: Event) -> None:
         """Take one event."""
+        if self._raised is not None:
+            # It was swallowed where the signal came: Python ignores what is raised in a finalizer, say.
+            raise self._raised
         with self._lock:
             if isinstance(event, StageStarted):
                 self.now = replace(self.now, stage=event.stage)
@@ -155,6 +162,12 @@ class _Pulse:
                     seconds_left=round(left, 1),
                     memory={**self.now.memory, event.worker: peak},
                 )
+
+    def interrupt(self, number: int, _frame: FrameType | None) -> None:
+        """Raise what a signal means, but not while the job ends already."""
+        if self._raised is None and not self._stop.is_set():
+            self._raised = _RAISED[signal.Signals(number)]
+            raise self._raised
 
     def end(self, state: str, error: str) -> None:
         """Say the last word."""
@@ -180,17 +193,11 @@ class _Pulse:
 
 
 @contextmanager
-def _signals() -> Iterator[None]:
-    """End cleanly when told to; a process started in the background may have been told to ignore it."""
-
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        raise _Stopped
-
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, stop)
+def _signals(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Hear the signals that end a process; one started in the background may have been told to ignore them."""
+    before = {number: signal.signal(number, handler) for number in _RAISED}
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, earlier in before.items():
+            signal.signal(number, earlier)

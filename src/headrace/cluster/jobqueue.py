@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from abc import abstractmethod
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Literal
@@ -86,10 +87,14 @@ class QueuedWorkers(ScaledWorkers):
 
     def make(self, security: Security | None) -> Any:
         """Make the cluster of dask-jobqueue, with no job yet."""
+        interrupt = signal.getsignal(signal.SIGINT)
         try:
             import dask_jobqueue
         except ImportError:
             raise MissingExtraError.for_extra("dask-jobqueue", "slurm") from None
+        # When it is loaded it lets an interrupt end the process at once, with exit code 0.
+        if signal.getsignal(signal.SIGINT) is not interrupt:
+            signal.signal(signal.SIGINT, interrupt)
         listens = {"host": self.host} if self.host else {}
         dashboard = "127.0.0.1:0" if self.dashboard == "off" else self.dashboard
         prologue = [

@@ -6,6 +6,7 @@ the operator is asked directly: its objects are its interface.
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from contextlib import contextmanager, suppress
@@ -15,6 +16,8 @@ from headrace.errors import RunError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+logger = logging.getLogger("headrace")
 
 POLL_SECONDS = 0.5
 REMOVED_SECONDS = 120.0
@@ -58,8 +61,16 @@ def pods(
         with _reached(made, protocol) as address:
             yield address
     finally:
-        with _refusals():
-            _remove(made)
+        try:
+            with _refusals():
+                _remove(made)
+        except RunError as error:  # it must not hide what the run came to
+            logger.warning(
+                "WARNING: the cluster of pods is left behind (%s); remove it: kubectl delete daskcluster -n %s %s",
+                error.what,
+                made.namespace,
+                made.name,
+            )
 
 
 def _object(document: dict[str, Any]) -> Any:
@@ -132,11 +143,13 @@ def _reached(made: Any, protocol: str) -> Iterator[str]:
     """Yield the scheduler's address: that of its service within Kubernetes, else a port of this machine."""
     from kr8s.objects import Service
 
-    service = f"{made.name}-scheduler"
+    name = f"{made.name}-scheduler"
     if "KUBERNETES_SERVICE_HOST" in os.environ:
-        yield f"{protocol}://{service}.{made.namespace}:8786"
+        yield f"{protocol}://{name}.{made.namespace}:8786"
         return
-    with Service.get(service, namespace=made.namespace).portforward(8786, local_port="auto") as port:
+    with _refusals():
+        service = Service.get(name, namespace=made.namespace)
+    with service.portforward(8786, local_port="auto") as port:
         yield f"{protocol}://127.0.0.1:{port}"
 
 

@@ -23,6 +23,8 @@ PLACE, USER, HOST = "HEADRACE_AUDIT", "HEADRACE_AUDIT_USER", "HEADRACE_AUDIT_HOS
 """Variables: where the log is; who acts, when that is not the user of the system; whether the host is written down."""
 
 _RECORD = re.compile(r"(\d{8})\.json")
+_PARTS = {"number": int, "at": str, "who": dict, "action": str, "subject": str, "detail": dict, "sha256": str}
+"""What a record holds at least."""
 _ATTEMPTS = 1000
 
 
@@ -32,6 +34,10 @@ class Broken:
 
     number: int
     what: str
+
+
+class _EditedError(StorageError):
+    """A record was read, and is none."""
 
 
 def record(action: str, subject: str, **detail: Any) -> None:
@@ -133,6 +139,13 @@ def verify(url: str, head: str | None = None) -> tuple[int, str, Broken | None]:
         SHA-256 of the last, to be kept elsewhere.
     broken : Broken or None
         The first break.
+
+    Raises
+    ------
+    InputError
+        There is no log.
+    StorageError
+        A record cannot be read, which tells nothing of the chain.
     """
     numbers = _numbers(url)
     if not numbers:
@@ -143,7 +156,7 @@ def verify(url: str, head: str | None = None) -> tuple[int, str, Broken | None]:
             return len(numbers), before, Broken(expected, "is missing: it was deleted")
         try:
             held = _read(url, number)
-        except StorageError as error:
+        except _EditedError as error:
             return len(numbers), before, Broken(number, error.what)
         own = held.pop("sha256", "")
         if own != _hash(held) or held.get("number") != number:
@@ -175,13 +188,17 @@ def _numbers(url: str) -> list[int]:
 
 def _read(url: str, number: int) -> dict[str, Any]:
     where = _place(url, number)
+    content = storage.read_bytes(where)
     try:
-        document = json.loads(storage.read_bytes(where))
-    except ValueError as error:
-        raise StorageError("is no record: it was edited", where=where) from error
-    if not isinstance(document, dict) or "sha256" not in document:
-        raise StorageError("is no record: it was edited", where=where)
-    return document
+        document = json.loads(content)
+        _line(document)  # what cannot be written so was not, such as NaN
+    except (ValueError, RecursionError) as error:
+        raise _EditedError("is no record: it was edited", where=where) from error
+    known = document if isinstance(document, dict) else {}
+    wrong = [part for part, kind in _PARTS.items() if not isinstance(known.get(part), kind)]
+    if wrong:
+        raise _EditedError(f"is no record, without {', '.join(wrong)}: it was edited", where=where)
+    return known
 
 
 def _line(document: dict[str, Any]) -> bytes:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
@@ -10,13 +12,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from headrace.data.footers import file_state, leaf_spans
-from headrace.data.ranges import RangesFile, coalesced, column_ranges, fetch, read_tail
+from headrace.data.prefetching import prefetched
+from headrace.data.ranges import GAP, RangesFile, coalesced, column_ranges, fetch, read_tail
 from headrace.data.schemas import is_text, logical_type
 from headrace.data.storage import is_local, open_filesystem
 from headrace.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from headrace.data.chunks import Piece
 
@@ -34,8 +37,40 @@ CODED = pa.dictionary(pa.int32(), pa.string())
 """Type of every text column that is read as codes."""
 
 
+@dataclass(frozen=True)
+class Fetched:
+    """What is wanted of an object on a store."""
+
+    metadata: pq.FileMetaData
+    """Its footer."""
+    ranges: list[tuple[int, int]]
+    """First byte and end of each range that is held."""
+    parts: list[bytes]
+    """What they hold."""
+    size: int
+    """Bytes of the object."""
+
+
 @contextmanager
-def open_parquet(piece: Piece, wanted: pa.Schema) -> Iterator[pq.ParquetFile]:
+def fetched_ahead(pieces: Sequence[Piece], wanted: pa.Schema) -> Iterator[Iterator[Fetched | None]]:
+    """Fetch what is wanted of some pieces of one dataset, each while those before it are decoded.
+
+    Yields
+    ------
+    iterator
+        One item for each piece, as `open_parquet` takes it; None for what is read where it is. Raises what is raised
+        while a piece is fetched, `DataError` when its file has changed.
+    """
+    filesystem, _ = open_filesystem(pieces[0].path)
+    if is_local(filesystem):
+        yield itertools.repeat(None)
+        return
+    with prefetched([(partial(_fetch, piece, wanted), piece.size) for piece in pieces]) as ahead:
+        yield ahead
+
+
+@contextmanager
+def open_parquet(piece: Piece, wanted: pa.Schema, fetched: Fetched | None) -> Iterator[pq.ParquetFile]:
     """Open the file of a piece so that text which is wanted as codes is never decoded to strings.
 
     Of an object on a store the column chunks that are wanted are fetched at once and held. A row group that is read in
@@ -48,6 +83,8 @@ def open_parquet(piece: Piece, wanted: pa.Schema) -> Iterator[pq.ParquetFile]:
         What will be read of it.
     wanted : pyarrow.Schema
         Columns, with text that is wanted as codes of type `CODED`; those that the file does not hold are passed over.
+    fetched : Fetched or None
+        What `fetched_ahead` gives for the piece.
 
     Yields
     ------
@@ -59,28 +96,40 @@ def open_parquet(piece: Piece, wanted: pa.Schema) -> Iterator[pq.ParquetFile]:
     DataError
         The file has changed.
     """
+    if fetched is not None:
+        with (
+            RangesFile(fetched.ranges, fetched.parts, fetched.size) as file,
+            _parquet(file, fetched.metadata, wanted, 0) as it,
+        ):
+            yield it
+        return
     filesystem, path = open_filesystem(piece.path)
-    sliced = piece.within is not None
     if is_local(filesystem):
         with (
             pa.OSFile(path) as file,
-            _parquet(file, pq.read_metadata(file), wanted, BUFFER if sliced else 0) as it,
+            _parquet(file, pq.read_metadata(file), wanted, 0 if piece.within is None else BUFFER) as it,
         ):
             yield it
-        require_same(piece)
-        return
-    if not piece.stamp:
-        metadata = read_tail(filesystem, path, file_state(piece.path).size)
     else:
-        metadata = _remembered(piece.path, piece.size, piece.stamp)
-    if sliced:
         with (
             filesystem.open(path, "rb", cache_type="none") as file,
-            _parquet(file, metadata, wanted, REQUEST) as it,
+            _parquet(file, _footer(filesystem, path, piece), wanted, REQUEST) as it,
         ):
             yield it
-        require_same(piece)
-        return
+    require_same(piece)
+
+
+def _fetch(piece: Piece, wanted: pa.Schema) -> Fetched | None:
+    if piece.within is not None:
+        return None
+    filesystem, path = open_filesystem(piece.path)
+    get = partial(fetch, filesystem, path, stamp=piece.stamp, require_same=partial(require_same, piece))
+    # One request for all of a small file costs less than one for its footer and one for its columns.
+    if 0 < piece.size <= GAP:
+        ranges = [(0, piece.size)]
+        parts = get(ranges)
+        return Fetched(pq.read_metadata(RangesFile(ranges, parts, piece.size)), ranges, parts, piece.size)
+    metadata = _footer(filesystem, path, piece)
     spans = leaf_spans(metadata.schema.to_arrow_schema())
     leaves = [
         leaf
@@ -91,12 +140,13 @@ def open_parquet(piece: Piece, wanted: pa.Schema) -> Iterator[pq.ParquetFile]:
     groups = [number for number in piece.row_groups if number < metadata.num_row_groups]
     size = piece.size or file_state(piece.path).size
     ranges = coalesced(column_ranges(metadata, groups, leaves), size)
-    parts = fetch(filesystem, path, ranges, stamp=piece.stamp, require_same=partial(require_same, piece))
-    with (
-        RangesFile(ranges, parts, size) as file,
-        _parquet(file, metadata, wanted, 0) as it,
-    ):
-        yield it
+    return Fetched(metadata, ranges, get(ranges), size)
+
+
+def _footer(filesystem: Any, path: str, piece: Piece) -> pq.FileMetaData:
+    if not piece.stamp:
+        return read_tail(filesystem, path, file_state(piece.path).size)
+    return _remembered(piece.path, piece.size, piece.stamp)
 
 
 def require_same(piece: Piece) -> None:
@@ -107,25 +157,30 @@ def require_same(piece: Piece) -> None:
     DataError
         Its size, its etag or the time of its last change is another.
     """
-    if piece.stamp:
-        now = file_state(piece.path)
-        if (now.size, now.stamp) != (piece.size, piece.stamp):
-            raise has_changed(piece)
+    _require_state(piece.path, piece.size, piece.stamp)
 
 
-def has_changed(piece: Piece) -> DataError:
+def has_changed(path: str) -> DataError:
     """Make the error of a file that changed under a run."""
     return DataError(
         "has changed since its footer was read",
-        where=f"file {piece.path}",
+        where=f"file {path}",
         mend="start again on files at rest",
     )
 
 
+def _require_state(path: str, size: int, stamp: str) -> None:
+    if stamp:
+        now = file_state(path)
+        if (now.size, now.stamp) != (size, stamp):
+            raise has_changed(path)
+
+
 @lru_cache(maxsize=REMEMBERED)
-def _remembered(url: str, size: int, _stamp: str) -> pq.FileMetaData:
+def _remembered(url: str, size: int, stamp: str) -> pq.FileMetaData:
     filesystem, path = open_filesystem(url)
-    return read_tail(filesystem, path, size)
+    same = partial(_require_state, url, size, stamp)
+    return read_tail(filesystem, path, size, stamp=stamp, require_same=same)
 
 
 def _parquet(source: Any, metadata: pq.FileMetaData, wanted: pa.Schema, buffer: int) -> pq.ParquetFile:

@@ -243,6 +243,24 @@ def bind_treatments(each: Sequence[Treatment], schema: pa.Schema) -> Treatments:
     return Treatments(tuple(each), pa.schema([schema.field(one.column) for one in each]))
 
 
+def require_kept(each: Sequence[Treatment], names: Sequence[str], keys: Mapping[str, str | None]) -> None:
+    """Refuse to drop a column that a key of the workflow names, unless it is made anew and so among `names`.
+
+    Raises
+    ------
+    WorkflowError
+        Names the key.
+    """
+    dropped = {one.column for one in each if isinstance(one.way, Drop)} - set(names)
+    for key, name in keys.items():
+        if name in dropped:
+            raise WorkflowError(
+                f"{name!r} is needed here, and cannot be dropped by pii",
+                where=key,
+                mend=f"remove {WHERE}.{name}, or name a way that keeps the column there",
+            )
+
+
 def _fits(way: Any, kind: pa.DataType) -> tuple[bool, str]:
     types = pa.types
     if isinstance(way, Bin):

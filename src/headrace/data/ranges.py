@@ -70,8 +70,22 @@ def coalesced(ranges: Iterable[Range], size: int) -> list[Range]:
     return parts
 
 
-def read_tail(filesystem: Any, path: str, size: int) -> pq.FileMetaData:
+def read_tail(
+    filesystem: Any,
+    path: str,
+    size: int,
+    *,
+    stamp: str = "",
+    require_same: Callable[[], None] = lambda: None,
+) -> pq.FileMetaData:
     """Read the footer of a Parquet object of known size by one request, or two where it is long.
+
+    Parameters
+    ----------
+    filesystem, path, stamp, require_same
+        As of `fetch`.
+    size : int
+        Bytes of the object.
 
     Raises
     ------
@@ -83,11 +97,11 @@ def read_tail(filesystem: Any, path: str, size: int) -> pq.FileMetaData:
     import pyarrow.parquet as pq
 
     ranges = [(max(0, size - TAIL), size)]
-    parts = fetch(filesystem, path, ranges)
+    parts = fetch(filesystem, path, ranges, stamp=stamp, require_same=require_same)
     length = int.from_bytes(parts[0][-8:-4], "little") + 8
     if len(parts[0]) < length <= size:
         rest = (size - length, ranges[0][0])
-        parts = [*fetch(filesystem, path, [rest]), *parts]
+        parts = [*fetch(filesystem, path, [rest], stamp=stamp, require_same=require_same), *parts]
         ranges = [rest, *ranges]
     return pq.read_metadata(RangesFile(ranges, parts, size))
 

@@ -16,7 +16,7 @@ from headrace.data.files import HIVE_NULL
 from headrace.data.filters import columns_of
 from headrace.data.footers import COPY_AGAIN, leaf_spans
 from headrace.data.matching import bind
-from headrace.data.parquetfiles import CODED, has_changed, open_parquet, require_same
+from headrace.data.parquetfiles import CODED, fetched_ahead, has_changed, open_parquet, require_same
 from headrace.data.pii import treat
 from headrace.data.retrying import failures, passes
 from headrace.data.schemas import is_text
@@ -24,12 +24,13 @@ from headrace.data.storage import open_filesystem, storage_error
 from headrace.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     import pandas as pd
 
     from headrace.data.chunks import Chunk, Piece
     from headrace.data.filters import Filter
+    from headrace.data.parquetfiles import Fetched
 
 Places: TypeAlias = "np.ndarray[tuple[int], np.dtype[np.int64]]"
 
@@ -109,16 +110,17 @@ def read_chunk(chunk: Chunk, schema: pa.Schema, columns: Sequence[str], *, dicti
     count = ReadCount(chunks=1)
     tables: list[pa.Table] = []
     places: list[Places] = []
-    for piece in chunk.pieces:
-        before = count.rows
-        table = _read_piece(piece, wanted, count)
-        if matcher is not None:
-            mask = pc.fill_null(matcher.mask(table), False).combine_chunks()
-            table = table.filter(mask).select(list(columns))
-            places.append(np.flatnonzero(mask.to_numpy(zero_copy_only=False)) + before)
-        if treatments is not None:
-            table = treat(table, treatments.each, dictionary=dictionary)
-        tables.append(table)
+    with fetched_ahead(chunk.pieces, wanted) as ahead:
+        for piece in chunk.pieces:
+            before = count.rows
+            table = _read_piece(piece, ahead, wanted, count)
+            if matcher is not None:
+                mask = pc.fill_null(matcher.mask(table), False).combine_chunks()
+                table = table.filter(mask).select(list(columns))
+                places.append(np.flatnonzero(mask.to_numpy(zero_copy_only=False)) + before)
+            if treatments is not None:
+                table = treat(table, treatments.each, dictionary=dictionary)
+            tables.append(table)
     _LAST.kept = np.concatenate(places) if places else None
     count.kept = count.rows if _LAST.kept is None else len(_LAST.kept)
     if columns:
@@ -165,9 +167,11 @@ def _wanted_field(field: pa.Field, dictionary: bool) -> pa.Field:
     return pa.field(field.name, wanted_type(field.type, dictionary=dictionary))
 
 
-def _read_piece(piece: Piece, wanted: pa.Schema, count: ReadCount) -> pa.Table:
+def _read_piece(
+    piece: Piece, ahead: Iterator[Fetched | None], wanted: pa.Schema, count: ReadCount
+) -> pa.Table:
     try:
-        with open_parquet(piece, wanted) as file:
+        with open_parquet(piece, wanted, next(ahead)) as file:
             decoded = _decode(file, piece, wanted.names, count)
     except failures() as error:
         if not passes(error):
@@ -193,7 +197,7 @@ def _decode(file: pq.ParquetFile, piece: Piece, names: Sequence[str], count: Rea
     rows = sum(metadata.row_group(i).num_rows for i in groups if i < metadata.num_row_groups)
     fits = rows == piece.rows if piece.within is None else rows >= piece.within[1]
     if groups[-1] >= metadata.num_row_groups or not fits:
-        raise has_changed(piece)
+        raise has_changed(piece.path)
     spans = leaf_spans(file.schema_arrow)
     present = [name for name in names if name in spans]
     for i in groups:
@@ -212,7 +216,7 @@ def _decode(file: pq.ParquetFile, piece: Piece, names: Sequence[str], count: Rea
             raise
         raise _damaged(file, piece, present, error) from error
     if table.num_rows != piece.rows:
-        raise has_changed(piece)
+        raise has_changed(piece.path)
     return table
 
 

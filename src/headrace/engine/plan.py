@@ -54,6 +54,13 @@ class Reads:
     """Which chunk that is."""
     most_rows: int = 0
     """Rows that are prepared of one chunk at most."""
+    fetched: int = 0
+    """Compressed bytes of one chunk that are held while it is decoded, at most; 0 where files are read in place."""
+
+    @property
+    def at_work(self) -> int:
+        """Bytes of the copies of the largest chunk, with what a store has sent of it."""
+        return COPIES_OF_A_CHUNK * self.largest + self.fetched
 
 
 @dataclass(frozen=True)
@@ -273,7 +280,8 @@ def project_memory(
 ) -> int:
     """Project the peak of one worker in bytes, as a sum that can be checked by eye.
 
-    A process without data; what the allocator keeps; and what boosted trees hold while they grow, or the largest of three, each with the copies of a chunk at work for each thread: the
+    A process without data; what the allocator keeps; and what boosted trees hold while they grow, or the largest of three, each with
+    the copies of a chunk at work for each thread, and the bytes of it that a store has sent: the
     summaries of a profile (`summary_memory`) with what a preparation finds beside it (of which a merge holds one more, before it
     is cut to its bound), what a preparation learns in a pass of its own, or, in training, the prepared blocks that wait for their turn
     (at most twice as many as there are threads in all, or as many when folds prepare them in their own way, and they may
@@ -286,13 +294,12 @@ def project_memory(
     again = learnt_again * merged_at_once(trained, workers=workers, threads=threads)
     summaries = summary_memory(profiled, columns, groups, workers=workers, threads=threads)
     findings = found * (merged_at_once(profiled, workers=workers, threads=threads) + threads)
-    copied = threads * COPIES_OF_A_CHUNK
     return (
         PROCESS_BYTES
         + ALLOCATOR_BYTES
         + max(
-            copied * profiled.largest + summaries + findings,
-            copied * max(trained.largest, tested.largest) + max(training, again),
+            threads * profiled.at_work + summaries + findings,
+            threads * max(trained.at_work, tested.at_work) + max(training, again),
             grown,
         )
     )

@@ -248,10 +248,19 @@ def _floats(column: pa.ChunkedArray) -> NDArray[np.float64]:
 def _encoded(column: pa.ChunkedArray) -> NDArray[np.float64]:
     if kind_of(column.type) != "string":
         return _floats(column)
-    array = _plain(column)
-    codes = word_code(array.cast(pa.large_string()))
-    if array.null_count:
-        codes[array.is_null().to_numpy(zero_copy_only=False)] = np.nan
+    if pa.types.is_dictionary(column.type) and column.num_chunks:
+        coded = pa.concat_arrays(column.unify_dictionaries().chunks)
+        words = coded.dictionary
+        if len(words) < len(coded):  # each word is hashed once
+            codes = np.append(_word_codes(words), np.nan)
+            return np.asarray(codes.take(coded.indices.cast(pa.int64()).fill_null(len(words)).to_numpy()))
+    return _word_codes(_plain(column))
+
+
+def _word_codes(words: pa.Array) -> NDArray[np.float64]:
+    codes = word_code(words.cast(pa.large_string()))
+    if words.null_count:
+        codes[words.is_null().to_numpy(zero_copy_only=False)] = np.nan
     return codes
 
 

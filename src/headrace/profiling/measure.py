@@ -7,6 +7,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from headrace.accumulators.detail import FULL
+from headrace.accumulators.native import want_loops
+from headrace.compiling import worthwhile
 from headrace.engine.passes import Reader
 from headrace.engine.source import source_of
 from headrace.profiling.profile import compact, profile_table
@@ -15,7 +17,7 @@ from headrace.profiling.slabs import Slab, cut_slabs, deal_finders, kept_detail,
 from headrace.profiling.survey import Survey, look, side_by_side, survey_form
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import pyarrow as pa
     from distributed import Client
@@ -39,6 +41,7 @@ def measure(
     slabs: Sequence[Slab] = (),
     detail: Detail = FULL,
     remembered: str | None = None,
+    native: bool = False,
 ) -> Survey:
     """Profile every part of the split in one pass, or in one for each slab, and find what is looked for beside it.
 
@@ -61,6 +64,8 @@ def measure(
         What is kept of each column of several slabs once all chunks are merged.
     remembered : str, optional
         URL of what was found in each chunk before: those that have not changed are not read.
+    native : bool, optional
+        Whether values are measured by compiled loops, see `headrace.compiling`; what is found is the same.
 
     Returns
     -------
@@ -73,8 +78,9 @@ def measure(
     surveys: list[Survey] = []
     for slab, given in zip(slabs, dealt, strict=True):
         update = partial(_survey_chunk, target=target, splitter=splitter, finders=given, columns=slab.columns)
+        quick = partial(_natively, update) if native else update
         form = survey_form(given)
-        look_at = remembering(update, slab.source, remembered, form, update)
+        look_at = remembering(quick, slab.source, remembered, form, update)
         surveys.append(
             reader.reduce(slab.source, look_at, Survey.merge, name=slab.name, form=form, finish=thinned)
         )
@@ -132,8 +138,14 @@ def profile_dataset(
         finders=finders,
         slabs=slabs,
         detail=detail,
+        native=worthwhile(dataset.rows // 16, dataset.memory),  # a run gains far more by the loops
     )
     return thin(survey, stored_detail(slabs, detail))
+
+
+def _natively(update: Callable[[pa.Table, Chunk], Survey], table: pa.Table, chunk: Chunk) -> Survey:
+    want_loops()
+    return update(table, chunk)
 
 
 def _survey_chunk(

@@ -105,16 +105,20 @@ class Batcher:
         jobs, self._waiting = self._waiting, []
         for group in _groups(jobs):
             if sum(job.rows for job in group) <= INLINE_ROWS:
-                try:
-                    batch, parts = _compute(group)
-                except Exception as error:  # noqa: BLE001 - goes to each request that waits
-                    _fail(group, error)
-                else:
-                    self._give(group, batch, parts)
+                self._here(group)
             else:
                 task = asyncio.get_running_loop().create_task(self._aside(group))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
+
+    def _here(self, group: list[_Job]) -> None:
+        try:
+            batch, parts = _compute(group)
+        except Exception as error:  # noqa: BLE001 - goes to the request that waits
+            for job in _alone(group, error):
+                self._here([job])
+        else:
+            self._give(group, batch, parts)
 
     async def _aside(self, group: list[_Job]) -> None:
         try:
@@ -123,8 +127,11 @@ class Batcher:
                 batch, parts = await asyncio.get_running_loop().run_in_executor(
                     self._threads, _compute, group
                 )
-        except Exception as error:  # noqa: BLE001 - goes to each request that waits
+        except TimeoutError as error:
             _fail(group, error)
+        except Exception as error:  # noqa: BLE001 - goes to the request that waits
+            for job in _alone(group, error):
+                await self._aside([job])
         else:
             self._give(group, batch, parts)
 
@@ -139,6 +146,14 @@ def _fail(group: list[_Job], error: Exception) -> None:
     for job in group:
         if not job.done.done():
             job.done.set_exception(error)
+
+
+def _alone(group: list[_Job], error: Exception) -> list[_Job]:
+    """Say which requests are computed again, each by itself: one whose rows the model cannot take must not fail others."""
+    if len(group) > 1:
+        return group
+    _fail(group, error)
+    return []
 
 
 def _groups(jobs: list[_Job]) -> list[list[_Job]]:

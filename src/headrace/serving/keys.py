@@ -123,8 +123,10 @@ def new_key(path: str, name: str, scopes: Sequence[str]) -> str:
             mend=f"use a plain name and scopes of {', '.join(SCOPES)}",
         )
     try:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a") as file:
-            file.write(f"{line}\n")
+        with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), "a+b") as file:
+            file.seek(0)
+            ended = file.read()[-1:] in {b"", b"\n"}  # an editor may leave the last line without an end
+            file.write((b"" if ended else b"\n") + f"{line}\n".encode())
     except OSError as error:
         raise InputError(f"cannot be written: {error}", where=path) from error
     return key

@@ -105,13 +105,22 @@ class Predictor:
         return Answer(outputs, self._labels(outputs), findings, rejected)
 
     def outputs(self, feeds: Feeds) -> np.ndarray[Any, Any]:
-        """Compute what the model says, unguarded: probabilities (rows, classes), or predictions (rows,)."""
+        """Compute what the model says, unguarded: probabilities (rows, classes), or predictions (rows,).
+
+        Raises
+        ------
+        InputError
+            When the pipeline cannot be given such values, as a number that is infinite once it is scaled.
+        """
         if self._onnx is not None:
             return self._onnx.run(feeds)
         frame = frame_of(feeds, self.signature.inputs)
-        if hasattr(self._pipeline, "predict_proba"):
-            return np.asarray(self._pipeline.predict_proba(frame))
-        return np.asarray(self._pipeline.predict(frame))
+        ask = getattr(self._pipeline, "predict_proba", self._pipeline.predict)
+        try:
+            return np.asarray(ask(frame))
+        except ValueError as error:
+            first = str(error).partition("\n")[0]
+            raise InputError(f"the model cannot be given these rows: {first}", where="body") from error
 
     def _labels(self, outputs: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         if self._classes is None or outputs.ndim == 1:

@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import tempfile
 import threading
 import time
@@ -104,6 +105,18 @@ def check(options: ServeOptions) -> Keys | None:
     for path in (options.tls_certificate, options.tls_key):
         if path is not None and not Path(path).is_file():
             raise InputError("is no file", where=path)
+    if options.tls_certificate is not None:
+        try:
+            # With an empty password, as OpenSSL would ask the terminal for that of an encrypted key.
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
+                options.tls_certificate, options.tls_key, password=""
+            )
+        except OSError as error:
+            raise InputError(
+                f"cannot be used with {options.tls_key}: {error.strerror or error}",
+                where=options.tls_certificate,
+                mend="give the PEM of a certificate, and that of its key without a password",
+            ) from error
     if options.no_keys and options.keys is not None:
         raise InputError("contradicts --keys", where="--no-keys")
     keys = None if options.no_keys else read_keys(options.keys)

@@ -14,6 +14,8 @@ from headrace.packaging.exports.graph import Value
 from headrace.packaging.exports.steps import converted
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from headrace.packaging.exports.graph import Graph
 
 Says = Literal["probabilities", "prediction"]
@@ -77,6 +79,12 @@ def bare(estimator: Any) -> Any:
     return estimator
 
 
+def members_of(estimator: Any) -> Iterator[Any]:
+    """Give the fitted members of an ensemble; GradientBoosting has an array of trees a round."""
+    for member in getattr(estimator, "estimators_", ()):
+        yield from member if isinstance(member, np.ndarray) else (member,)
+
+
 def link_of(estimator: Any) -> str | None:
     """How a linear estimator turns its decision into what it says; None for one that is not known here."""
     name = type(estimator).__name__
@@ -134,7 +142,8 @@ def _ensemble(graph: Graph, estimator: Any, value: Value, precision: Precision) 
         # scikit-learn leaves out the first of two classes, which follows from the second.
         taken = [graph.column(each, 1) for each in outputs] if width == 2 else outputs
         return add_estimator(graph, estimator.final_estimator_, graph.join(taken), precision)
-    shares = np.asarray(estimator.weights, dtype=precision)
+    weights = estimator.weights if estimator.weights is not None else np.ones(len(outputs))
+    shares = np.asarray(weights, dtype=precision)
     scaled = [
         graph.add("Mul", each.name, graph.constant(np.array([share])))
         for each, share in zip(outputs, shares / shares.sum(), strict=True)
@@ -172,6 +181,9 @@ def _linked(graph: Graph, decision: str, outputs: int, link: str, precision: Pre
 def _foreign(graph: Graph, estimator: Any, value: Value, precision: Precision) -> Output:
     from sklearn.base import is_classifier
 
+    if precision == "float64" and _has_trees(estimator):
+        # sklearn-onnx looks for ever for the float64 of a threshold that parts missing values from others: infinity.
+        raise PackageError(f"{type(estimator).__name__} compares and is written as float32", where="ONNX")
     if is_classifier(estimator):
         model = converted(estimator, value, precision, zipmap=False)
         names = graph.splice(model, {model.graph.input[0].name: value.name})
@@ -182,6 +194,10 @@ def _foreign(graph: Graph, estimator: Any, value: Value, precision: Precision) -
     kind: Precision | Literal["int64"] = "int64" if hasattr(estimator, "cluster_centers_") else precision
     flat = graph.add("Reshape", _cast(graph, name, kind), graph.constant(np.array([-1])))
     return Output(flat, "prediction", 1, kind)
+
+
+def _has_trees(estimator: Any) -> bool:
+    return hasattr(estimator, "tree_") or any(map(_has_trees, members_of(estimator)))
 
 
 def _cast(graph: Graph, name: str, kind: str) -> str:

@@ -1,19 +1,16 @@
-"""Rows at the exact thresholds of boosted trees."""
+"""Rows at the exact thresholds of trees."""
 
 from __future__ import annotations
 
 from collections import Counter
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
-from headrace.errors import PackageError
-from headrace.packaging.exports.boosted import BOOSTED, read_trees
-from headrace.packaging.exports.estimators import bare
 from headrace.packaging.exports.rows import CELLS
+from headrace.packaging.exports.splits import trees_of
 from headrace.packaging.inputs import to_frame
 
 if TYPE_CHECKING:
@@ -21,11 +18,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from headrace.packaging.exports.boosted import Trees
+    from headrace.packaging.exports.splits import Split, Tree
     from headrace.packaging.signature import Signature
 
 MOST = 250
-"""Splits that are tried, each by at most four rows."""
+"""Splits that are tried, each by at most six rows."""
 RESOLVED = 2.0**-10
 """How near to a float32 the float64 beside it are to come, as a share of the distance to the next float32."""
 _SIGN = np.uint64(1 << 63)
@@ -45,17 +42,18 @@ class _Block:
     def features(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         frame = to_frame(pa.table(list(values.T), names=list(self.columns)))
         with np.errstate(all="ignore"):  # far from the data some overflow, where there is no threshold
-            return np.asarray(self.step.transform(frame), dtype=np.float64)
+            return _dense(self.step.transform(frame)).astype(np.float64)
 
 
 def threshold_rows(pipeline: Any, signature: Signature, rows: pa.Table, *, seed: int = 0) -> pa.Table:
-    """Draw rows that lie at splits of boosted trees.
+    """Draw rows that lie at splits of trees.
 
-    XGBoost parts rows by whether the float32 of a feature is less than a condition. Where the feature is a monotone
-    function of a column, halving finds the two neighbouring float64 of the column between which the feature reaches the
-    condition, and the two between which it reaches the float32 before it. An export that compares with another float32,
-    by another sign, or without rounding errs at one of the four. The other columns are those of a row that meets the
-    split on its way through the tree.
+    Trees of XGBoost and of scikit-learn part rows by the float32 of a feature: `headrace.packaging.exports.splits`. Where
+    the feature is a monotone function of a column, halving finds the two neighbouring float64 of the column between which
+    the feature reaches the first float32 beyond the border of a split, the two between which it reaches the float32
+    before that, and the two between which it passes the border itself. An export that compares with another float32, by
+    another sign, or without rounding errs at one of the six. The other columns are those of a row that meets the split
+    on its way through the tree.
 
     Parameters
     ----------
@@ -71,32 +69,36 @@ def threshold_rows(pipeline: Any, signature: Signature, rows: pa.Table, *, seed:
     Returns
     -------
     pyarrow.Table
-        Of at most `MOST` splits, evenly over trees and features; none of an estimator without boosted trees, and none
-        of features that are no monotone function of one number.
+        Of at most `MOST` splits, evenly over trees and features; none of an estimator without such trees, and none of
+        features that are no monotone function of one number.
     """
     kinds = {column.name: column.kind for column in signature.inputs}
     blocks = _blocks(pipeline, kinds, rows)
-    roots = [(trees, root) for trees in _grown(pipeline.steps[-1][1]) for root in trees.roots]
-    if not blocks or not roots:
+    trees = list(trees_of(pipeline.steps[-1][1]))
+    if not blocks or not trees:
         return rows.slice(0, 0)
-    most = max(1, min(MOST, CELLS // (4 * rows.num_columns)))
+    most = max(1, min(MOST, CELLS // (6 * rows.num_columns)))
     sent = np.random.default_rng(seed).integers(rows.num_rows, size=most)
     with np.errstate(over="ignore", invalid="ignore"):
-        X = np.asarray(pipeline[:-1].transform(to_frame(rows.take(pa.array(sent))))).astype(np.float32)
+        X = _dense(pipeline[:-1].transform(to_frame(rows.take(pa.array(sent))))).astype(np.float32)
     tried = {
         block.start + place
         for block in blocks
         for place, column in enumerate(block.columns)
         if kinds[column] == "numeric"
     }
-    met = _met(roots, X, tried)
+    met = _met(trees, X, tried)
     context: list[int] = []
     given: list[tuple[str, float]] = []
     for block in blocks:
-        for feature, condition, numbers in _parted(block, met):
-            context += [int(sent[met[feature, condition]])] * len(numbers)
-            given += [(block.columns[feature - block.start], number) for number in numbers]
+        for split, numbers in _parted(block, met):
+            context += [int(sent[met[split]])] * len(numbers)
+            given += [(block.columns[split[0] - block.start], number) for number in numbers]
     return _with(rows.take(pa.array(context, pa.int64())), given)
+
+
+def _dense(features: Any) -> NDArray[Any]:
+    return np.asarray(features.toarray() if hasattr(features, "toarray") else features)
 
 
 def _blocks(pipeline: Any, kinds: Mapping[str, str], rows: pa.Table) -> list[_Block]:
@@ -115,27 +117,12 @@ def _blocks(pipeline: Any, kinds: Mapping[str, str], rows: pa.Table) -> list[_Bl
     return found
 
 
-def _grown(estimator: Any) -> Iterator[Trees]:
-    """Give the boosted trees that take the features: an estimator's own, or those in its calibration or among its members."""
-    estimator = bare(estimator)
-    if type(estimator).__name__ in BOOSTED:
-        with suppress(PackageError):  # what cannot be read is not exported either
-            yield read_trees(estimator)
-    for part in getattr(estimator, "calibrated_classifiers_", ()):
-        yield from _grown(part.estimator)
-    for member in getattr(estimator, "estimators_", ()):
-        yield from _grown(member)
-
-
-def _met(
-    roots: Sequence[tuple[Trees, dict[str, Any]]], X: NDArray[np.float32], features: set[int]
-) -> dict[tuple[int, float], int]:
-    """Send each row through one tree and choose a split on its way; return feature and condition with the row."""
-    chosen: dict[tuple[int, float], int] = {}
+def _met(trees: Sequence[Tree], X: NDArray[np.float32], features: set[int]) -> dict[Split, int]:
+    """Send each row through one tree and choose a split on its way; return it with the row."""
+    chosen: dict[Split, int] = {}
     often: Counter[int] = Counter()
-    for row, tree in enumerate(np.linspace(0, len(roots) - 1, len(X)).astype(int)):
-        met = _way(roots[tree][0], roots[tree][1], X[row])
-        way = [split for split in met if split[0] in features and split not in chosen]
+    for row, tree in enumerate(np.linspace(0, len(trees) - 1, len(X)).astype(int)):
+        way = [split for split in trees[tree](X[row]) if split[0] in features and split not in chosen]
         if way:
             split = min(way, key=lambda split: (often[split[0]], split))
             chosen[split] = row
@@ -143,42 +130,42 @@ def _met(
     return chosen
 
 
-def _way(trees: Trees, root: dict[str, Any], row: NDArray[np.float32]) -> Iterator[tuple[int, float]]:
-    """Give feature and condition of each split by a number that a row meets."""
-    node = root
-    while "leaf" not in node:
-        feature, condition = trees.place(node), node["split_condition"]
-        value = row[feature]
-        if isinstance(condition, list):
-            yes = value in condition
-        else:
-            yield feature, condition
-            yes = value < np.float32(condition)
-        goes = node["missing"] if np.isnan(value) else node["yes" if yes else "no"]
-        node = next(child for child in node["children"] if child["nodeid"] == goes)
-
-
-def _parted(
-    block: _Block, splits: Iterable[tuple[int, float]]
-) -> Iterator[tuple[int, float, NDArray[np.float64]]]:
-    """Give each split of a block with numbers of its column: neighbours that part at the condition, and at the float32 below."""
-    conditions: list[list[float]] = [[] for _ in block.columns]
-    for feature, condition in splits:
-        if 0 <= feature - block.start < len(conditions):
-            conditions[feature - block.start].append(condition)
-    own = np.full((max(map(len, conditions)), len(conditions)), np.nan, dtype=np.float32)
-    for place, held in enumerate(conditions):
-        own[: len(held), place] = held
-    if not len(own):
+def _parted(block: _Block, splits: Iterable[Split]) -> Iterator[tuple[Split, NDArray[np.float64]]]:
+    """Give each split of a block with numbers of its column."""
+    own: list[list[Split]] = [[] for _ in block.columns]
+    for split in splits:
+        if 0 <= split[0] - block.start < len(own):
+            own[split[0] - block.start].append(split)
+    borders = np.full((max(map(len, own)), len(own)), np.nan)
+    for place, held in enumerate(own):
+        borders[: len(held), place] = [border for _, border in held]
+    if not len(borders):
         return
-    neighbours = _halved(block, np.concatenate([own, np.nextafter(own, np.float32(-np.inf))]))
-    for place, held in enumerate(conditions):
-        for number, condition in enumerate(held):
-            numbers = neighbours[:, [number, number + len(own)], place].ravel()
-            yield block.start + place, condition, numbers[np.isfinite(numbers)]
+    limits = _limits(borders)
+    neighbours = _halved(block, limits.reshape(-1, len(own))).reshape(-1, *limits.shape)
+    for place, held in enumerate(own):
+        for number, split in enumerate(held):
+            numbers = neighbours[:, :, number, place].ravel()
+            yield split, np.unique(numbers[np.isfinite(numbers)])
 
 
-def _halved(block: _Block, limits: NDArray[np.float32]) -> NDArray[np.float64]:
+def _limits(borders: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Find what features are compared with at most: two float32 and a float64 of each border.
+
+    Returns
+    -------
+    ndarray, shape (3, *borders.shape)
+        The last float32 that does not part, the next, which does, and the first float64 above the border; NaN in its
+        place for a border in the middle of the two, where the order of the arithmetic decides how a feature is rounded.
+    """
+    near = borders.astype(np.float32)
+    last = np.where(near > borders, np.nextafter(near, np.float32(-np.inf)), near).astype(np.float64)
+    next_one = np.nextafter(last.astype(np.float32), np.float32(np.inf)).astype(np.float64)
+    middling = np.abs(borders - (last + next_one) / 2) <= RESOLVED * (next_one - last)
+    return np.stack([last, next_one, np.where(middling, np.nan, np.nextafter(borders, np.inf))])
+
+
+def _halved(block: _Block, limits: NDArray[np.float64]) -> NDArray[np.float64]:
     """Find the neighbouring float64 of each column between which its feature passes a limit.
 
     NaN where it does not, or in steps so wide that the order of the arithmetic decides on which side a float32 lies: of
@@ -207,7 +194,8 @@ def _halved(block: _Block, limits: NDArray[np.float32]) -> NDArray[np.float64]:
         same = (features(at + (digits << shift)) < limits) == begins
         at += same.sum(axis=0, dtype=np.uint64) << shift
     pair = np.stack([at, at + np.uint64(1)])
-    near = np.abs(features(pair) - limits) <= RESOLVED * np.abs(np.spacing(limits), dtype=np.float64)
+    step = np.abs(np.spacing(limits.astype(np.float32)), dtype=np.float64)
+    near = np.abs(features(pair) - limits) <= RESOLVED * step
     return np.where(near.all(axis=0), _float(pair), np.nan)
 
 

@@ -1,0 +1,133 @@
+"""The fast-path law: compiled loops measure values to the same bits as numpy does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from headrace.accumulators import loops, native
+from headrace.accumulators.columns import ColumnSummary
+from headrace.accumulators.distinct import DistinctCount
+from headrace.accumulators.hashing import hash_numbers, splitmix64
+from headrace.accumulators.leaves import Groups
+from headrace.accumulators.moments import _BLOCK, Moments
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+DTYPES = (np.float64, np.float32, np.int64, np.int32, np.uint64, np.uint8)
+
+
+@pytest.fixture(autouse=True)
+def _unwanted_after(monkeypatch):
+    monkeypatch.setattr(native, "_wanted", False)
+
+
+def both(measure: Callable[[], Any]) -> tuple[Any, Any]:
+    native._wanted = False
+    plain = measure()
+    native.want_loops()
+    assert native.wanted_loops() is not None
+    quick = measure()
+    native._wanted = False
+    return plain, quick
+
+
+def drawn(seed: int, rows: int, dtype: type) -> Any:
+    rng = np.random.default_rng(seed)
+    values = rng.lognormal(3, rng.uniform(0.1, 3), rows) - rng.integers(0, 50)
+    if np.dtype(dtype).kind == "u":
+        values = np.abs(values)
+    return np.sort(np.clip(values, *((-128, 255) if dtype is np.uint8 else (-1e9, 1e9))).astype(dtype))
+
+
+@given(st.integers(0, 2**32), st.integers(1, 5 * _BLOCK), st.sampled_from(DTYPES))
+@settings(max_examples=60, deadline=None)
+def test_moments_are_the_same_bits_with_and_without_compiled_loops(seed, rows, dtype):
+    plain, quick = both(lambda: Moments.of(drawn(seed, rows, dtype)))
+    assert vars(plain) == vars(quick)
+
+
+@given(
+    hnp.arrays(
+        np.float64, _BLOCK, elements=st.floats(allow_nan=False, allow_infinity=False), fill=st.just(1.0)
+    ),
+    st.integers(0, 3),
+)
+@settings(max_examples=40, deadline=None)
+def test_moments_of_extreme_values_are_the_same_bits(block, repeats):
+    plain, quick = both(lambda: Moments.of(np.tile(block, repeats)))
+    assert str(vars(plain)) == str(vars(quick))
+
+
+@given(st.integers(0, 2**32), st.integers(0, 40_000), st.sampled_from(DTYPES), st.integers(1, 2**64 - 1))
+@settings(max_examples=60, deadline=None)
+def test_low_hashes_are_the_same(seed, rows, dtype, below):
+    values = drawn(seed, rows, dtype)
+    plain, quick = both(lambda: hash_numbers(values, below=below))
+    np.testing.assert_array_equal(plain, quick)
+
+
+@given(
+    st.integers(0, 2**32),
+    st.integers(1, 50_000),
+    st.integers(2, 7),
+    st.sampled_from((np.int8, np.int32, np.int64)),
+)
+@settings(max_examples=40, deadline=None)
+def test_codes_are_tallied_alike(seed, rows, groups, dtype):
+    rng = np.random.default_rng(seed)
+    told = Groups.of(rng.integers(0, groups, rows).astype(np.uint8), groups)
+    codes = rng.integers(0, 100, rows).astype(dtype)
+    for plain, quick in zip(*both(lambda: told.tally(codes, 100)), strict=True):
+        np.testing.assert_array_equal(plain, quick)
+
+
+@given(hnp.arrays(np.uint64, st.integers(0, 3000), elements=st.integers(0, 2**64 - 1)))
+@settings(max_examples=40, deadline=None)
+def test_words_are_mixed_alike(words):
+    plain, quick = both(lambda: splitmix64(words))
+    np.testing.assert_array_equal(plain, quick)
+
+
+@pytest.mark.parametrize("values", [np.array([-0.0, 0.0, 1.0]), np.array([np.iinfo(np.int64).min, 0, 1])])
+def test_negative_zero_hashes_as_zero_and_the_lowest_integer_does_not(values):
+    plain, quick = both(lambda: hash_numbers(values, below=2**64 - 1))
+    np.testing.assert_array_equal(plain, quick)
+    assert len(set(plain.tolist())) == len(set(values.tolist()))
+
+
+def test_more_low_hashes_than_there_is_room_for_are_all_kept():
+    values = np.full(5000, 7.0)  # all hashes are one
+    bound = int(hash_numbers(values[:1])[0]) + 1
+    plain, quick = both(lambda: hash_numbers(values, below=bound))
+    assert len(plain) == 5000
+    np.testing.assert_array_equal(plain, quick)
+
+
+def test_a_column_is_summarised_to_the_same_state():
+    values = np.sort(np.random.default_rng(0).normal(size=100_000))
+    plain, quick = both(lambda: ColumnSummary.of_sorted("numeric", values))
+    assert plain.state() == quick.state()
+    assert plain.distinct.state() == DistinctCount.of_numbers(values).state()
+
+
+def test_the_loops_as_python_say_what_the_compiled_ones_do():
+    values = drawn(3, 2 * _BLOCK, np.float32)
+    found, quick = np.empty((2, 5)), np.empty((2, 5))
+    compiled = native._compiled_loops()
+    shape = (3, _BLOCK // loops.STRIPE, loops.LANES)
+    loops.block_moments(values, np.empty(shape), found)
+    compiled.block_moments(values, np.empty(shape), quick)
+    np.testing.assert_array_equal(found, quick)
+
+
+def test_without_numba_numpy_measures(monkeypatch):
+    monkeypatch.setattr(native, "available", lambda: False)
+    native.want_loops()
+    assert native.wanted_loops() is None
