@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +64,7 @@ class Server:
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    gc.collect()  # kr8s goes on with the server of the test before as long as anything refers to it
     started = Server()
     started.thread.start()
     url = started.do(started.start())

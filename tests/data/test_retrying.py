@@ -57,3 +57,15 @@ def test_waits_grow_within_their_bounds(monkeypatch: pytest.MonkeyPatch) -> None
 
     assert patiently(action) == "done"
     assert waits == [min(retrying.LONGEST, retrying.SHORTEST * 2**i) for i in range(10)]
+
+
+def test_who_has_no_patience_is_told_at_once() -> None:
+    tried = []
+
+    def action() -> None:
+        tried.append(1)
+        raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        patiently(action, patience=-1.0)
+    assert len(tried) == 1

@@ -11,6 +11,7 @@ import threading
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -321,17 +322,17 @@ def test_clocks_that_are_apart_leave_one_order_of_moves(
     moves: list[tuple[str, int]], data: st.DataObject
 ) -> None:
     """Whatever the clocks of the writers say, the moves are a chain whose end is where the aliases stand."""
-    held = bare_versions(f"memory://{uuid.uuid4()}", 3)
     hours = data.draw(st.lists(st.integers(0, 23), min_size=len(moves), max_size=len(moves)))
-    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(4) as pool:
+    with TemporaryDirectory() as place, pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(4) as pool:
+        held = bare_versions(place, 3)
         said = iter(hours)
         patch.setattr(
             "headrace.packaging.registry._now", lambda: f"2026-01-01T{next(said, 0):02}:00:00+00:00"
         )
         list(pool.map(lambda move: held.set_alias("late", *move), moves))
-    stands: dict[str, int] = {}
-    for move in held.alias_history("late"):
-        assert move["before"] == stands.get(move["alias"])
-        stands[move["alias"]] = move["version"]
-    assert stands == held.aliases("late")
-    assert len(held.alias_history("late")) == 1 + len(moves)
+        stands: dict[str, int] = {}
+        for move in held.alias_history("late"):
+            assert move["before"] == stands.get(move["alias"])
+            stands[move["alias"]] = move["version"]
+        assert stands == held.aliases("late")
+        assert len(held.alias_history("late")) == 1 + len(moves)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from headrace.data.localfiles import make_durable, make_tree_durable
 from headrace.data.retrying import failures, patiently
 from headrace.data.storage import (
+    ask,
     create,
     errors_of,
     is_local,
@@ -82,11 +83,9 @@ def aside(url: str, *, sync: bool = True) -> Iterator[Path]:
 
 
 def _refuse_occupied(filesystem: Any, path: str, url: str) -> None:
-    with errors_of(url):
-        if not filesystem.exists(path):
-            return
-        occupied = filesystem.isfile(path)
-    if occupied or list_names(url):
+    if not ask(url, filesystem, lambda: bool(filesystem.exists(path))):
+        return
+    if ask(url, filesystem, lambda: bool(filesystem.isfile(path))) or list_names(url):
         raise StorageError("exists already and is not empty", where=url, mend="name a new place")
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import unquote
 
 from fsspec.core import has_magic
 
 from headrace.data.footers import Listed, listed
-from headrace.data.storage import is_local, read_json, storage_error
+from headrace.data.retrying import FIRST_PATIENCE, failures, patiently
+from headrace.data.storage import ask, is_local, read_json, storage_error
 from headrace.errors import DataError
 
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
@@ -43,12 +45,11 @@ def find_files(filesystem: Any, path: str, url: str) -> list[Found]:
         Nothing is there, or not all that an ingest has published.
     """
     try:
-        filesystem.invalidate_cache()  # others write there too
-        root, details = _list(filesystem, path)
+        root, details = patiently(partial(_list, filesystem, path), FIRST_PATIENCE)
         published = _published(filesystem, root, details)
     except FileNotFoundError as error:
         raise DataError("does not exist", where=url, mend=GIVE) from error
-    except OSError as error:
+    except failures() as error:
         raise storage_error(error, url) from error
     found = []
     for name, info in details.items():
@@ -57,7 +58,7 @@ def find_files(filesystem: Any, path: str, url: str) -> list[Found]:
         belongs = not hidden if published is None else key in published
         if name == path or belongs:  # a file that is named is meant
             # The listing of a web server names files alone.
-            known = info if info.get("size") is not None else filesystem.info(name)
+            known = info if info.get("size") is not None else _look(filesystem, name, url)
             found.append(Found(listed(name, known), key, _partition(key)))
     if published is not None and len(found) < len(published):
         raise DataError(
@@ -89,6 +90,7 @@ def file_url(filesystem: Any, path: str) -> str:
 
 def _list(filesystem: Any, path: str) -> tuple[str, dict[str, Any]]:
     """Return the root and the files below it with what the storage tells about each."""
+    filesystem.invalidate_cache()  # others write there too
     if has_magic(path) and not filesystem.exists(path):
         root = path[: re.search(r"[*?\[]", path).start()].rpartition("/")[0]  # type: ignore[union-attr] # has_magic: one is there
         details: dict[str, Any] = {}
@@ -99,6 +101,10 @@ def _list(filesystem: Any, path: str) -> tuple[str, dict[str, Any]]:
     if info["type"] == "file" and not path.endswith("/"):  # a web server calls its listings files
         return path.rpartition("/")[0], {path: info}
     return path, filesystem.find(path, detail=True)
+
+
+def _look(filesystem: Any, name: str, url: str) -> dict[str, Any]:
+    return ask(url, filesystem, lambda: dict(filesystem.info(name)))
 
 
 def _published(filesystem: Any, root: str, details: dict[str, Any]) -> set[str] | None:

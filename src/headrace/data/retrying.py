@@ -16,6 +16,9 @@ T = TypeVar("T")
 PATIENCE = 60.0
 """Seconds since the first failure after which one more is told to the user."""
 
+FIRST_PATIENCE = 10.0
+"""The same of a store that has not answered yet: its name may be wrong."""
+
 SHORTEST, LONGEST = 0.1, 10.0
 """Seconds: the wait after the first failure is drawn up to the first, each later one up to twice the one before."""
 
@@ -76,8 +79,8 @@ def refused(error: BaseException) -> bool:
     return isinstance(error, FileExistsError) or _status(error) == 412
 
 
-def patiently(action: Callable[[], T]) -> T:
-    """Do something that may be done twice; after a failure that passes, again, until `PATIENCE` is over.
+def patiently(action: Callable[[], T], patience: float | None = None) -> T:
+    """Do something that may be done twice; after a failure that passes, again, until patience is over.
 
     The libraries below try again for themselves; this begins where they give up, and where they do not try. Waits are
     drawn between nothing and a bound that doubles, so that many who failed together do not come back together ("full
@@ -87,12 +90,15 @@ def patiently(action: Callable[[], T]) -> T:
     ----------
     action : callable
         Raises what `failures` names.
+    patience : float, optional
+        Seconds; `PATIENCE` by default.
 
     Returns
     -------
     object
         What `action` returns.
     """
+    patience = PATIENCE if patience is None else patience
     bound, since = SHORTEST, 0.0
     while True:
         try:
@@ -100,7 +106,7 @@ def patiently(action: Callable[[], T]) -> T:
         except failures() as error:
             now = time.monotonic()
             since = since or now
-            if not passes(error) or now - since > PATIENCE:
+            if not passes(error) or now - since > patience:
                 raise
         time.sleep(random.uniform(0.0, bound))
         bound = min(LONGEST, 2.0 * bound)

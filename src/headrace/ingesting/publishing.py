@@ -6,18 +6,22 @@ import ctypes
 import os
 import shutil
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headrace.data.files import PUBLISHED
 from headrace.data.localfiles import make_durable
 from headrace.data.storage import (
+    ask,
     exists,
     is_local,
     join,
     list_names,
+    make_parent,
     open_filesystem,
     read_json,
+    remove_file,
     remove_tree,
     storage_error,
     write_json,
@@ -171,14 +175,18 @@ def _publish_there(
             _, place = open_filesystem(url)
             wanted.add(place.strip("/"))
             if unit.key not in kept:
-                filesystem.makedirs(place.rpartition("/")[0], exist_ok=True)
-                filesystem.put_file(str(source), place)
+                ask(url, filesystem, partial(_put, filesystem, str(source), place))
     write_json(join(to, PROVENANCE), provenance)
     write_json(join(to, STATE), version.to_dict())
     _, root = open_filesystem(to)
-    for name in filesystem.find(root):
+    for name in ask(to, filesystem, lambda: list(filesystem.find(root))):
         if name.endswith(".parquet") and name.strip("/") not in wanted:
-            filesystem.rm_file(name)
+            remove_file(str(filesystem.unstrip_protocol(name)))
+
+
+def _put(filesystem: Any, source: str, place: str) -> None:
+    make_parent(filesystem, place)
+    filesystem.put_file(source, place)
 
 
 def _put_back(to: str, staging: Staging) -> None:
@@ -212,4 +220,4 @@ def _exchange(left: Path, right: Path) -> bool:
 
 def _is_folder(to: str) -> bool:
     filesystem, path = open_filesystem(to)
-    return bool(filesystem.isdir(path))
+    return ask(to, filesystem, lambda: bool(filesystem.isdir(path)))
