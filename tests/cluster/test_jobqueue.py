@@ -210,6 +210,7 @@ def test_an_interrupt_of_a_process_that_has_such_workers_is_one():
     lines = (
         "import signal",
         "from headrace.cluster.jobqueue import SlurmCluster",
+        "signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what is in the background without",
         f"with SlurmCluster.model_validate({KEYS}).make(None):",
         "    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler",
     )
