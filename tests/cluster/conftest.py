@@ -18,11 +18,14 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from headrace.data.samples import write_sample
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from distributed import Client
 
+ROOT = Path(__file__).parents[2]
 SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 
 
@@ -117,27 +120,51 @@ def running_scheduler() -> Iterator[str]:
         yield address
 
 
-@pytest.fixture(scope="session")
-def ssh_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
-    """Keys of a cluster file that reach a real SSH server on loopback."""
+def write_flights() -> str:
+    """Put the example of flights, as it is, and its data where it expects them below the current directory."""
+    folder = Path("examples/flights")
+    folder.mkdir(parents=True)
+    shutil.copy(ROOT / folder / "workflow.yaml", folder)
+    write_sample("flights", "data/flights")
+    return str(folder / "workflow.yaml")
+
+
+def make_keys(place: Path) -> None:
+    """Write the keys of an SSH server, ``hostkey``, and of who comes to it, ``id``."""
+    for key in ("hostkey", "id"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(place / key)], check=True)
+    (place / "authorized_keys").write_text((place / "id.pub").read_text())
+    (place / "authorized_keys").chmod(0o600)
+
+
+def sshd_settings(place: Path, address: str, port: int) -> str:
+    return (
+        f"Port {port}\nListenAddress {address}\nHostKey {place}/hostkey\nPidFile none\n"
+        f"AuthorizedKeysFile {place}/authorized_keys\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n"
+        "UsePAM no\nStrictModes no\nPermitRootLogin prohibit-password\nMaxStartups 50:30:100\n"
+    )
+
+
+def require_sshd() -> str:
+    """The path of the SSH server; the test is skipped where there is none."""
     if SSHD is None:
         pytest.skip("needs an SSH server: apt-get install openssh-server")
     if os.geteuid() != 0:
         pytest.skip("sshd separates privileges, which needs root here")
-    place = tmp_path_factory.mktemp("ssh")
     Path("/run/sshd").mkdir(exist_ok=True)
-    for key in ("hostkey", "id"):
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(place / key)], check=True)
+    return SSHD
+
+
+@pytest.fixture(scope="session")
+def ssh_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    """Keys of a cluster file that reach a real SSH server on loopback."""
+    sshd = require_sshd()
+    place = tmp_path_factory.mktemp("ssh")
+    make_keys(place)
     port = free_port()
-    (place / "authorized_keys").write_text((place / "id.pub").read_text())
-    (place / "authorized_keys").chmod(0o600)
     (place / "known_hosts").write_text(f"[127.0.0.1]:{port} {(place / 'hostkey.pub').read_text()}")
-    (place / "sshd_config").write_text(
-        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {place}/hostkey\nPidFile none\n"
-        f"AuthorizedKeysFile {place}/authorized_keys\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n"
-        "UsePAM no\nStrictModes no\nPermitRootLogin prohibit-password\nMaxStartups 50:30:100\n"
-    )
-    with process([SSHD, "-D", "-f", str(place / "sshd_config"), "-E", str(place / "log")]):
+    (place / "sshd_config").write_text(sshd_settings(place, "127.0.0.1", port))
+    with process([sshd, "-D", "-f", str(place / "sshd_config"), "-E", str(place / "log")]):
         wait_until_open(port)
         yield {
             "kind": "ssh",

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 from tests.cluster import slurm
-from tests.cluster.conftest import scheduler_of, write_workflow
+from tests.cluster.conftest import scheduler_of, write_flights, write_workflow
 
 from headrace.cli import run as headrace
 from headrace.cluster import jobs
@@ -97,8 +98,8 @@ def submitted(queue: dict[str, str], in_tmp: Path, capsys: pytest.CaptureFixture
     """Submits a workflow to Slurm, with further words; gives its jobs."""
     Path("cluster.yaml").write_text("".join(f"{key}: {value}\n" for key, value in KEYS.items()))
 
-    def submit(workflow: str, *words: str) -> list[Job]:
-        assert headrace(["submit", workflow, "--cluster", "cluster.yaml", *words]) == 0
+    def submit(workflow: str, *words: str, file: str = "cluster.yaml") -> list[Job]:
+        assert headrace(["submit", workflow, "--cluster", file, *words]) == 0
         told = capsys.readouterr()
         return jobs.find_jobs(told.out.strip(), "runs")
 
@@ -139,6 +140,21 @@ def test_a_job_is_led_by_a_job_of_slurm_that_is_requeued_and_goes_on(
     assert read_json(f"{job.url}/run.json")["model_sha256"] == whole["model_sha256"]
     assert "".join(text for text, _ in jobs.read_log(job.url)).count("coordinator ") == 2
     slurm.wait_for(lambda: "ExitCode=0:0" in seen(queue, job), 60)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1_800)
+def test_flights_from_submit_to_report(queue: dict[str, str], submitted: Submit):
+    workflow = write_flights()
+    whole = Workflow.load(workflow).run(ClusterFile(workers=2, processes=False, memory=1 << 30), "whole").run
+    document = {"extends": "cluster.yaml", "workers": 2, "memory": "1GiB"}
+    Path("larger.yaml").write_text(yaml.safe_dump(document))
+    (job,) = submitted(workflow, file="larger.yaml")
+    until_training(job)
+    assert len(squeue(queue)) == 3  # what leads and two workers
+    assert passes(job), slurm.ask(queue, "squeue")
+    assert "<svg" in Path(job.url, "report.html").read_text()
+    assert read_json(f"{job.url}/run.json")["model_sha256"] == whole["model_sha256"]
 
 
 @pytest.mark.slow

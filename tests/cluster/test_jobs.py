@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import time
 from contextlib import suppress
@@ -188,6 +189,14 @@ def test_a_directory_holds_one_job(tmp_path: Path):
         jobs.record(replace(job, url=str(tmp_path / "full")), "workflow", "cluster")
     with pytest.raises(InputError, match="there is no job"):
         jobs.find_jobs("toy-2", str(tmp_path))
+
+
+def test_a_job_is_found_by_its_id_or_else_by_its_directory(in_tmp: Path):
+    by_id, by_directory = job_in(Path("runs")), job_in(Path())
+    assert jobs.find_jobs("run", "runs") == [by_id]
+    assert jobs.find_jobs("./run", "runs") == [replace(by_directory, url="./run")]
+    shutil.rmtree("runs")
+    assert jobs.find_jobs("run", "runs") == [by_directory]
 
 
 def test_the_heartbeat_says_what_the_events_say(tmp_path: Path):

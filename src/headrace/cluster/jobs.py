@@ -199,14 +199,16 @@ def is_job(url: str) -> bool:
 
 
 def find_jobs(name: str, runs: str) -> list[Job]:
-    """Read a job, or all jobs of an array, by its id or run directory.
+    """Read a job, or all jobs of an array, by its id or run directory; a word that could be either is an id.
 
     Raises
     ------
     InputError
         When there is none.
     """
-    url = name.rstrip("/") if "/" in name else join(runs, name)
+    url = name.rstrip("/")
+    if "/" not in url and (is_job(join(runs, url)) or not is_job(url)):
+        url = join(runs, url)
     if not is_job(url):
         folder, _, base = url.rpartition("/")
         numbers = sorted(

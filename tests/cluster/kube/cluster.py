@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shutil
 import subprocess
 import threading
 import time
@@ -16,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 from aiohttp import ClientSession, web
+from tests.cluster import bridge
 from tests.cluster.kube.api import Api
 from tests.cluster.kube.controllers import reconcile
 from tests.cluster.kube.kubelet import Kubelet, kubeconfig, tree
-from tests.cluster.kube.network import Network, ip
+from tests.cluster.kube.network import Network
 from tests.cluster.kube.schemas import definitions
 from tests.cluster.kube.store import Object, Store
 
@@ -57,13 +57,9 @@ OPERATOR = {
 
 def missing(place: Path) -> str:
     """Say why pods cannot be started here; empty when they can."""
-    absent = [
-        name for name in ("setpriv", "unshare", "nsenter", "ip", "hostname") if shutil.which(name) is None
-    ]
-    if absent:
-        return f"needs {', '.join(absent)}: apt-get install util-linux iproute2 hostname"
-    if os.geteuid() != 0:
-        return "pods have their own network and file system, which needs root"
+    why = bridge.missing()
+    if why:
+        return why
     for name in ("upper", "work", "root"):
         (place / name).mkdir()
     layers = f"lowerdir=/,upperdir={place}/upper,workdir={place}/work"
@@ -74,14 +70,7 @@ def missing(place: Path) -> str:
         text=True,
         check=False,
     )
-    if tried.returncode:
-        return f"pods need namespaces and overlayfs: {tried.stderr.strip()}"
-    try:
-        ip("link", "add", "hrprobe", "type", "bridge")
-        ip("link", "del", "hrprobe")
-    except subprocess.CalledProcessError as error:
-        return f"pods need a network bridge: {error.stderr.decode().strip()}"
-    return ""
+    return f"pods need namespaces and overlayfs: {tried.stderr.strip()}" if tried.returncode else ""
 
 
 class Kube:

@@ -13,7 +13,6 @@ import re
 import shlex
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
@@ -27,6 +26,7 @@ from tests.cluster.kube.api import PODS, SECRETS
 from tests.cluster.kube.store import Object, Store, now
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Callable
 
     from aiohttp import ClientSession
@@ -37,25 +37,7 @@ KUBECONFIG = "/var/run/secrets/kubeconfig"
 SMALLEST_GRACE = 5.0
 """Seconds that a pod has to end, however long its own are."""
 _UNITS = {"": 1, "Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30}
-START = (
-    "setpriv",
-    "--pdeathsig",
-    "KILL",
-    "unshare",
-    "--mount",
-    "--net",
-    "--uts",
-    "--pid",
-    "--fork",
-    "--kill-child",
-    "sh",
-    "-c",
-)
-"""With this process ends a pod, and with a pod all that it started."""
-_START = """set -e
-echo > {place}/ready; read _go
-hostname {name}
-ip link set lo up; ip link set eth0 up
+_START = """hostname {name}
 mount -t overlay overlay -o lowerdir=/,upperdir={place}/upper,workdir={place}/work {root}
 mount --rbind /dev {root}/dev; mount -t proc proc {root}/proc; mount -t tmpfs tmpfs {root}/tmp
 mount --bind {hosts} {root}/etc/hosts; mount --bind /dev/null {root}/etc/resolv.conf
@@ -161,20 +143,12 @@ class Kubelet:
             environment=" ".join(shlex.quote(f"{name}={value}") for name, value in environment.items()),
             command=shlex.join(words),
         )
-        ready = container.place / "ready"
-        ready.unlink(missing_ok=True)
         # a container starts with the image's files anew
         for name in ("upper", "work"):
             shutil.rmtree(container.place / name)
             (container.place / name).mkdir()
         with container.log.open("ab") as output:
-            container.started = subprocess.Popen(
-                [*START, script],
-                stdin=subprocess.PIPE,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-        self._network.join(container.started, ready, container.address)
+            container.started = self._network.start(script, container.place, container.address, output)
         container.reason, container.ready = "", "readinessProbe" not in spec
 
     def _variables(self, pod: Object, spec: Object) -> dict[str, str]:
