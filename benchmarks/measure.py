@@ -15,10 +15,10 @@ from statistics import median
 import psutil
 
 ALTERNATIVES = Path(__file__).parent / "alternatives"
-EVERY = 0.05
-"""Seconds between two looks at the memory."""
+EVERY = 0.5
+"""Seconds between two looks at the memory: each takes 2 ms of a core that the program may need."""
 REPEATS = 3
-ENOUGH = 60.0
+ENOUGH = 100.0
 """Seconds after which an alternative is not repeated."""
 
 
@@ -35,8 +35,10 @@ class Measured:
     wall: float = 0.0
     """Median of the whole process."""
     peak: int = 0
-    """Largest sum of resident bytes over the process tree, in any repeat; shared pages count once a process."""
-    repeats: int = 0
+    """Largest sum of resident bytes over the process tree, or of one of its processes at its highest, in any repeat; shared
+    pages count once a process."""
+    each: tuple[float, ...] = ()
+    """Seconds of each repeat."""
     document: dict | None = None
     """What the alternative printed in its last repeat."""
     error: str = ""
@@ -46,8 +48,8 @@ class Measured:
         return self.rows / self.seconds if self.seconds else 0.0
 
 
-def measure(name, data, *, workers, limit, needs=""):
-    """Run an alternative up to three times.
+class Trials:
+    """The repeats of one alternative.
 
     Parameters
     ----------
@@ -62,28 +64,55 @@ def measure(name, data, *, workers, limit, needs=""):
     needs : str
         Package without which it is not tried.
     """
-    python = _interpreter(ALTERNATIVES / f"{name}.py")
-    if python is None or (needs and not _installed(needs)):
-        return Measured(name, "not installed")
-    documents, walls, peak = [], [], 0
-    while len(documents) < REPEATS and sum(walls) < ENOUGH:
-        once = _run([python, str(ALTERNATIVES / f"{name}.py"), str(data), "--workers", str(workers)], limit)
+
+    def __init__(self, name, data, *, workers, limit, needs=""):
+        self.name, self.data, self.workers, self.limit = name, data, workers, limit
+        self._python = _interpreter(ALTERNATIVES / f"{name}.py")
+        missing = self._python is None or (needs and not _installed(needs))
+        self._failed = Measured(name, "not installed") if missing else None
+        self._documents, self._walls, self._peak = [], [], 0
+
+    @property
+    def wanted(self):
+        """Whether it is to be run again."""
+        return self._failed is None and len(self._walls) < REPEATS and sum(self._walls) < ENOUGH
+
+    def again(self):
+        """Run it once more."""
+        script = str(ALTERNATIVES / f"{self.name}.py")
+        once = _run([self._python, script, str(self.data), "--workers", str(self.workers)], self.limit)
         if isinstance(once, Measured):
-            return Measured(name, once.status, wall=once.wall, peak=once.peak, error=once.error)
+            self._failed = Measured(self.name, once.status, wall=once.wall, peak=once.peak, error=once.error)
+            return
         document, wall, high = once
-        documents.append(document)
-        walls.append(wall)
-        peak = max(peak, high)
-    return Measured(
-        name,
-        "ok",
-        documents[-1]["rows"],
-        median(document["seconds"] for document in documents),
-        median(walls),
-        peak,
-        len(documents),
-        documents[-1],
-    )
+        self._documents.append(document)
+        self._walls.append(wall)
+        self._peak = max(self._peak, high)
+
+    @property
+    def measured(self):
+        """What is known so far."""
+        if self._failed is not None:
+            return self._failed
+        seconds = [document["seconds"] for document in self._documents]
+        return Measured(
+            self.name,
+            "ok",
+            self._documents[-1]["rows"],
+            median(seconds),
+            median(self._walls),
+            self._peak,
+            tuple(seconds),
+            self._documents[-1],
+        )
+
+
+def measure(name, data, *, workers, limit, needs=""):
+    """Run an alternative up to three times; as `Trials`."""
+    trials = Trials(name, data, workers=workers, limit=limit, needs=needs)
+    while trials.wanted:
+        trials.again()
+    return trials.measured
 
 
 def _interpreter(script):
@@ -124,13 +153,14 @@ def _run(command, limit):
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         started = time.perf_counter()
         process = psutil.Popen(command, stdout=out, stderr=err, env=environment)
-        peak = 0
+        peak, looked = 0, started
         while process.poll() is None:
-            peak = max(peak, _resident(process))
+            if time.perf_counter() - looked > EVERY:
+                peak, looked = max(peak, _resident(process)), time.perf_counter()
             if time.perf_counter() - started > limit:
                 _end(process)
                 return Measured("", "stopped", wall=limit, peak=peak, error=f"not done after {limit:.0f} s")
-            time.sleep(EVERY)
+            time.sleep(0.05)
         wall = time.perf_counter() - started
         out.seek(0)
         err.seek(0)
@@ -142,7 +172,8 @@ def _run(command, limit):
 
 
 def _resident(process):
-    total = 0
+    """Resident bytes of a process tree; of one process alone the most that it ever had, where the system tells."""
+    total = most = 0
     try:
         family = [process, *process.children(recursive=True)]
     except psutil.NoSuchProcess:
@@ -150,9 +181,18 @@ def _resident(process):
     for member in family:
         try:
             total += member.memory_info().rss
+            most = max(most, _highest(member.pid))
         except psutil.NoSuchProcess:
             continue
-    return total
+    return max(total, most)
+
+
+def _highest(pid):
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM:")), 0)
 
 
 def _end(process):

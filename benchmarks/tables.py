@@ -101,8 +101,8 @@ def page(document):
         "",
         "## Figures",
         "",
-        "Seconds are those of the work itself, the median of up to three repeats, without imports and without starting",
-        "workers. Memory is the highest sum of resident bytes over all processes of the program, shared pages counted in each.",
+        "Seconds are those of the work itself, without imports and without starting workers: the median of up to three repeats,",
+        "for which the programs take turns, and where there are several the least and the most. Memory is the highest sum of resident bytes over all processes of the program, shared pages counted in each.",
         "",
         "| program | workers | rows | seconds | rows a second | headrace is faster | peak memory, MiB | whole process, seconds |",
         "|---|--:|--:|--:|--:|--:|--:|--:|",
@@ -113,7 +113,7 @@ def page(document):
         if result["status"] == "ok":
             figures = (
                 f"{result['rows']:,}",
-                f"{result['seconds']:.2f}",
+                _seconds(result),
                 f"{result['rows_per_second']:,}",
                 _times(result, largest),
                 f"{result['peak'] / MIB:,.0f}",
@@ -206,6 +206,12 @@ def with_serving(text, served):
 
 def _listed(versions):
     return ", ".join(f"{name} {number}" for name, number in sorted(versions.items()))
+
+
+def _seconds(result):
+    each = result["each"]
+    apart = f" ({min(each):.2f} to {max(each):.2f})" if len(each) > 1 else ""
+    return f"{result['seconds']:.2f}{apart}"
 
 
 def _times(result, largest):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -29,11 +30,10 @@ from headrace.training.blocks import Target
 from headrace.training.variants import ways_to_prepare
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable
 
     from headrace.accumulators.columns import ColumnSummary
     from headrace.accumulators.detail import Detail
-    from headrace.data.dataset import Chunk
     from headrace.data.pii import Treatment
     from headrace.engine.source import Source
     from headrace.preparation.needs import PreparationFinder
@@ -169,20 +169,16 @@ def open_data(workflow: WorkflowFile, memory: int) -> Opened:
     profiled = _ordered(names, {*used, *_given(data.time), *slices, *workflow.checks.expect, *looked_at})
     tested = _ordered(names, {*used, *slices})
 
-    def reading(columns: list[str], chunks: Sequence[Chunk]) -> Source:
-        if function:
-            return whole
-        return source_of(dataset, columns, chunks=chunks, history=history, embeddings=embeddings)
-
-    source = reading(profiled, dataset.chunks)
+    reading = partial(source_of, dataset, history=history, embeddings=embeddings)
+    source = whole if function else reading(profiled)
     groups = parts_of(splitter) * classes_of(workflow)
     told_apart = [*_given(target), *splitter.columns]
     return Opened(
         dataset=dataset,
         features=features,
         profiled=source,
-        trained=reading(_ordered(names, set(used)), training),
-        tested=reading(tested, testing),
+        trained=whole if function else reading(_ordered(names, set(used)), chunks=training, checked=True),
+        tested=whole if function else reading(tested, chunks=testing, checked=True),
         splitter=splitter,
         treatments=treatments,
         slabs=cut_slabs(source, told_apart, groups=groups, chunked=splitter.folds is not None),

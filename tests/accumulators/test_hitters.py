@@ -78,6 +78,14 @@ def test_one_chunk_with_many_distinct_values_counts_only_its_long_runs(top):
     assert_within_bounds(leaf(x), x)
 
 
+@pytest.mark.parametrize("more", [0, 1])
+def test_the_only_value_that_occurs_often_enough_is_found_and_no_other(more):
+    distinct = 2 * EXACT
+    taken = distinct // (COUNTERS + 1)
+    x = np.concatenate([np.arange(distinct), np.full(taken - 1 + more, 7)])
+    assert leaf(x).items() == [(7, more)] * more
+
+
 def test_strings_and_numbers_are_counted_alike():
     x = skewed(np.random.default_rng(4), 40_000)
     words = np.array([f"w{value}" for value in x])

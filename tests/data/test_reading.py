@@ -103,6 +103,19 @@ def test_a_damaged_row_group_is_named(write: Write, checksum: bool) -> None:
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
 
 
+def test_pages_are_checked_until_they_were(write: Write) -> None:
+    path = write("a.parquet", {"x": np.random.default_rng(0).random(1000)}, write_page_checksum=True)
+    content = bytearray(path.read_bytes())
+    place = pq.read_metadata(path).row_group(0).column(0)
+    content[(place.dictionary_page_offset or place.data_page_offset) + 2000] ^= 0xFF
+    path.write_bytes(content)
+    data = Dataset(str(path))
+    (chunk,) = data.chunks
+    with pytest.raises(DataError, match="row group 0 is damaged"):
+        read_chunk(chunk, data.schema, ["x"], dictionary=True)
+    assert read_chunk(chunk, data.schema, ["x"], dictionary=True, checked=True).num_rows == 1000
+
+
 def test_a_file_that_vanished_is_named(write: Write) -> None:
     path = write("a.parquet", {"x": [1]})
     data = Dataset(str(path))

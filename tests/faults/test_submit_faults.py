@@ -10,7 +10,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.faults.conftest import complaint, require_same, until
+from tests.faults.conftest import SECONDS, complaint, require_same, until
 
 from headrace.cli import run as headrace
 from headrace.cluster import jobs, joining
@@ -62,17 +62,22 @@ def test_a_job_whose_scheduler_is_gone_when_it_begins_says_so_and_goes_on_when_r
     assert replace(jobs.read_job(job.url), place={}) == job
 
 
+def other_version(site: Site, package: str) -> dict[str, str]:
+    """Environment in which a package says that it is of another version."""
+    old = site.place / "old" / f"{package}-0.0.1.dist-info"
+    old.mkdir(parents=True)
+    (old / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 0.0.1\n")
+    return {"PYTHONPATH": str(old.parent)}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("package", ["numpy", "headrace"])
 def test_another_version_on_one_worker_is_named_before_anything_runs(
     package: str, site: Site, whole: dict[str, Any]
 ) -> None:
-    old = site.place / "old" / f"{package}-0.0.1.dist-info"
-    old.mkdir(parents=True)
-    (old / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 0.0.1\n")
     site.scheduler()
     good = site.worker("good")
-    wrong = site.worker("wrong", environment={"PYTHONPATH": str(old.parent)})
+    wrong = site.worker("wrong", environment=other_version(site, package))
     site.cluster_file(workers=2)
     said = complaint(site.lead())
     assert f"{package} is {version(package)} here and 0.0.1 on tcp://127.0.0.1:" in said
@@ -84,3 +89,26 @@ def test_another_version_on_one_worker_is_named_before_anything_runs(
     with site.watched() as counted:
         until(lambda: counted() == {"good", "another"}, good)
     require_same(site.lead("--resume", "run"), whole)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("package", ["pyarrow", "headrace"])
+def test_a_worker_that_comes_later_with_another_version_is_not_used(
+    package: str, site: Site, whole: dict[str, Any]
+) -> None:
+    site.pace(SECONDS)
+    site.scheduler()
+    good = site.worker("good")
+    coordinator = site.lead()
+    until(lambda: site.works(good), coordinator, good)
+    wrong = site.worker("wrong", environment=other_version(site, package))
+    until(lambda: wrong.poll() is not None, coordinator, good)
+    assert not site.works(wrong)
+    site.pace(0)
+    out, err = coordinator.communicate(timeout=SECONDS)
+    assert coordinator.returncode == 0, err
+    assert json.loads(out)["model_sha256"] == whole["model_sha256"]
+    assert (
+        f"is not used, for it is not as this process: {package} is {version(package)} here and 0.0.1 on tcp:"
+        in err
+    )

@@ -95,7 +95,9 @@ class HeavyHitters:
         """
         assert distinct > EXACT
         taken = distinct // (COUNTERS + 1)
-        long_runs = values[:-taken][values[taken:] == values[:-taken]]
+        long_runs = values[:0]
+        if len(values) - distinct >= taken:  # so many repetitions it takes for one value to occur more often
+            long_runs = values[:-taken][values[taken:] == values[:-taken]]
         if not len(long_runs):
             return cls(long_runs, _no_counts(), taken, len(values))
         held = long_runs[np.concatenate([[True], long_runs[1:] != long_runs[:-1]])]

@@ -59,7 +59,7 @@ class Moments:
     maximum: float = math.nan
 
     @classmethod
-    def of(cls, values: NDArray[Any], counts: NDArray[Any] | None = None) -> Self:
+    def of(cls, values: NDArray[Any], counts: NDArray[Any] | None = None, *, ascending: bool = False) -> Self:
         """Measure finite numbers.
 
         Parameters
@@ -68,6 +68,8 @@ class Moments:
             Finite; any integer or float dtype.
         counts : ndarray of positive integers, shape (n,), optional
             How many times each value occurs.
+        ascending : bool, optional
+            Whether the values are known to be in order: spares looking for the extremes.
         """
         if not len(values):
             return cls()
@@ -80,7 +82,8 @@ class Moments:
                 cut = slice(start, start + _BLOCK)
                 blocks.append(np.array([_block(values[cut], None if counts is None else counts[cut])]))
             n, mean, m2, m3, m4 = _pool(np.concatenate(blocks))
-        return cls(n, mean, m2, m3, m4, values.min().item(), values.max().item())
+        lowest, highest = (values[0], values[-1]) if ascending else (values.min(), values.max())
+        return cls(n, mean, m2, m3, m4, lowest.item(), highest.item())
 
     def update(self, values: NDArray[Any], counts: NDArray[Any] | None = None) -> Self:
         """Return the moments with further finite values, as in `of`."""

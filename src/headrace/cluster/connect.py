@@ -113,6 +113,8 @@ def connect(cluster: ClusterFile) -> Iterator[Client]:
         if cluster.processes:
             listen(connected)
             _warm_up(connected)
+        else:
+            _load(WARM_THREADS)
         yield connected
 
 
@@ -131,6 +133,8 @@ def _require_writable(directory: str) -> None:
 
 WARM = ("headrace.profiling.measure", "headrace.training.streaming", "sklearn.linear_model")
 """What the first tasks of a run would load."""
+WARM_THREADS = ("pandas",)
+"""What pyarrow loads with the first column that it hands to numpy: every thread would wait for it."""
 WARM_HERE = ("sklearn.linear_model", "sklearn.metrics", "skops.io")
 """What this process will load once the workers have profiled."""
 

@@ -15,7 +15,7 @@ from distributed.diagnostics.plugin import WorkerPlugin
 from headrace.cluster.certificates import AUTHORITY, Certificates, temporary_security
 from headrace.cluster.connect import ONE_THREAD, quiet, settings_of
 from headrace.cluster.packages import send_packages
-from headrace.cluster.versions import require_same_versions
+from headrace.cluster.versions import refuse_others, require_same_versions
 from headrace.engine.terminations import PAUSED_MEND, listen, paused
 from headrace.errors import HeadraceError, RunError, SchedulerLostError
 
@@ -97,6 +97,7 @@ def joined(cluster: RemoteWorkers) -> Iterator[Client]:
             if cluster.packages:
                 send_packages(client, cluster.packages)
             client.register_plugin(Pinned(dict(cluster.environment)), name="headrace-worker")
+            refuse_others(client)
             client.run_on_scheduler(_bound, seconds=cluster.wait)
         with _kept(client, cluster):
             yield client

@@ -1,11 +1,15 @@
-"""Versions of Python and packages: compared between client and workers before anything runs."""
+"""Versions of Python and packages: compared between client and workers before anything runs, and when a worker comes later."""
 
 from __future__ import annotations
 
+import logging
 import tempfile
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from distributed.diagnostics.plugin import WorkerPlugin
+from distributed.versions import get_versions
 
 import headrace
 from headrace.errors import RunError
@@ -13,10 +17,15 @@ from headrace.errors import RunError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from distributed import Client
+    from distributed import Client, Worker
+
+logger = logging.getLogger("headrace")
 
 PACKAGES = ("headrace", "dask", "distributed", "cloudpickle", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "skops")  # fmt: skip
 """Packages whose version decides what a task computes, or whether it can be read at all."""
+
+REFUSED = "headrace-refused"
+"""Topic under which a worker tells why it leaves."""
 
 Found = dict[str, str | None]
 
@@ -83,6 +92,47 @@ def require_same_versions(client: Client) -> None:
         scheduler=dict(versions["scheduler"]["packages"]).get("headrace") is None,
         workers=bool(lacking),
     )
+
+
+class SameVersions(WorkerPlugin):
+    """Lets a worker leave before its first task when it comes later with other versions, and tells who leads the run.
+
+    Parameters
+    ----------
+    here : dict
+        Package to version of the process that leads the run, with ``python``.
+    """
+
+    def __init__(self, here: Found) -> None:
+        self.here = here
+
+    async def setup(self, worker: Worker) -> None:
+        """Compare, and leave: tasks that the worker was given go to others."""
+        found = _installed()
+        if found.get("headrace") is None:  # it was sent
+            found["headrace"] = self.here["headrace"]
+        texts = differences(self.here, {worker.address: found})
+        if texts:
+            worker.log_event(REFUSED, ", ".join(texts))
+            leave: Any = worker.close_gracefully  # untyped
+            await leave(reason=f"other versions than the run: {', '.join(texts)}")
+
+
+def _installed() -> Found:
+    found: Any = get_versions(PACKAGES)
+    return dict(found["packages"])
+
+
+def refuse_others(client: Client) -> None:
+    """Refuse workers that come from now on with other versions than this process; each is told as a warning."""
+
+    def tell(event: tuple[float, str]) -> None:
+        logger.warning(
+            "WARNING: a worker that came later is not used, for it is not as this process: %s", event[1]
+        )
+
+    client.subscribe_topic(REFUSED, tell)
+    client.register_plugin(SameVersions(_installed()), name="headrace-versions")
 
 
 def send_package(client: Client, *, scheduler: bool, workers: bool) -> None:

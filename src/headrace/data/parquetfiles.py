@@ -70,7 +70,9 @@ def fetched_ahead(pieces: Sequence[Piece], wanted: pa.Schema) -> Iterator[Iterat
 
 
 @contextmanager
-def open_parquet(piece: Piece, wanted: pa.Schema, fetched: Fetched | None) -> Iterator[pq.ParquetFile]:
+def open_parquet(
+    piece: Piece, wanted: pa.Schema, fetched: Fetched | None, *, checked: bool = False
+) -> Iterator[pq.ParquetFile]:
     """Open the file of a piece so that text which is wanted as codes is never decoded to strings.
 
     Of an object on a store the column chunks that are wanted are fetched at once and held. A row group that is read in
@@ -85,6 +87,8 @@ def open_parquet(piece: Piece, wanted: pa.Schema, fetched: Fetched | None) -> It
         Columns, with text that is wanted as codes of type `CODED`; those that the file does not hold are passed over.
     fetched : Fetched or None
         What `fetched_ahead` gives for the piece.
+    checked : bool, optional
+        Whether its pages were checked before: those of a file of this machine are not again.
 
     Yields
     ------
@@ -107,7 +111,13 @@ def open_parquet(piece: Piece, wanted: pa.Schema, fetched: Fetched | None) -> It
     if is_local(filesystem):
         with (
             pa.OSFile(path) as file,
-            _parquet(file, pq.read_metadata(file), wanted, 0 if piece.within is None else BUFFER) as it,
+            _parquet(
+                file,
+                pq.read_metadata(file),
+                wanted,
+                0 if piece.within is None else BUFFER,
+                checked=checked,
+            ) as it,
         ):
             yield it
     else:
@@ -183,7 +193,9 @@ def _remembered(url: str, size: int, stamp: str) -> pq.FileMetaData:
     return read_tail(filesystem, path, size, stamp=stamp, require_same=same)
 
 
-def _parquet(source: Any, metadata: pq.FileMetaData, wanted: pa.Schema, buffer: int) -> pq.ParquetFile:
+def _parquet(
+    source: Any, metadata: pq.FileMetaData, wanted: pa.Schema, buffer: int, *, checked: bool = False
+) -> pq.ParquetFile:
     held = {field.name: logical_type(field.type) for field in metadata.schema.to_arrow_schema()}
     coded = [
         field.name
@@ -197,5 +209,5 @@ def _parquet(source: Any, metadata: pq.FileMetaData, wanted: pa.Schema, buffer: 
         pre_buffer=False,
         # A large row group is streamed: its compressed columns are never in memory as a whole.
         buffer_size=max(LEAST_BUFFER, min(buffer, BUFFERS // max(1, len(wanted)))) if buffer else 0,
-        page_checksum_verification=True,
+        page_checksum_verification=not checked,
     )

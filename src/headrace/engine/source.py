@@ -59,10 +59,14 @@ class ChunkPart:
     """Columns of its table, when something is made."""
     embeddings: tuple[Embedding, ...] = ()
     """What is made of its texts."""
+    checked: bool = False
+    """Whether an earlier pass has checked its pages."""
 
     def read(self) -> pa.Table:
         """Decode the chunk in this thread, and make what is made of its texts and from the rows before."""
-        table = read_chunk(self.chunk, self.schema, self.columns, dictionary=self.dictionary)
+        table = read_chunk(
+            self.chunk, self.schema, self.columns, dictionary=self.dictionary, checked=self.checked
+        )
         if not self.offered:
             return table
         return _offer(table, self.history, self.embeddings, self.past, self.offered)
@@ -109,6 +113,8 @@ class Source:
     """Columns before feature functions."""
     embeddings: tuple[Embedding, ...] = ()
     """What is made of texts."""
+    checked: bool = False
+    """Whether an earlier pass has checked the pages of these columns."""
 
     @cached_property
     def parts(self) -> tuple[ChunkPart | FramePart, ...]:
@@ -122,7 +128,9 @@ class Source:
     def _chunk_parts(self, chunks: tuple[Chunk, ...]) -> tuple[ChunkPart, ...]:
         schema, encoded = self.dataset.schema, self.features is None
         if not self._makes:
-            return tuple(ChunkPart(chunk, schema, self.columns, encoded) for chunk in chunks)
+            return tuple(
+                ChunkPart(chunk, schema, self.columns, encoded, checked=self.checked) for chunk in chunks
+            )
         past = self.past
         assert past is not None or self.history is None, "what came before is gathered before chunks are read"
         return tuple(
@@ -135,6 +143,7 @@ class Source:
                 past[chunk.index] if past else None,
                 self.offered,
                 self.embeddings,
+                self.checked,
             )
             for chunk in chunks
         )
@@ -187,6 +196,7 @@ def source_of(
     chunks: Sequence[Chunk] | None = None,
     history: History | None = None,
     embeddings: Sequence[Embedding] = (),
+    checked: bool = False,
 ) -> Source:
     """Make the upstream of the passes over a dataset.
 
@@ -205,6 +215,8 @@ def source_of(
         Columns that are made from the rows before, ahead of the feature function. Its inputs are read as well.
     embeddings : sequence of Embedding, optional
         Columns that are made of texts, in the same way.
+    checked : bool, optional
+        Whether an earlier pass has checked the pages of these columns; see `headrace.data.reading.read_chunk`.
     """
     made = {field.name: field for field in history.fields(dataset.schema)} if history else {}
     history = history if made.keys() & set(columns) else None
@@ -221,7 +233,16 @@ def source_of(
     kept = tuple(dataset.chunks if chunks is None else chunks)
     size = dataset.column_bytes(read, kept)
     return Source(
-        dataset, read, features, kept, schema, size, history, offered=tuple(columns), embeddings=embeddings
+        dataset,
+        read,
+        features,
+        kept,
+        schema,
+        size,
+        history,
+        offered=tuple(columns),
+        embeddings=embeddings,
+        checked=checked,
     )
 
 

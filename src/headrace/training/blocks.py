@@ -55,7 +55,7 @@ class Target:
         labels = pa.array(self.classes, type=column.type)
         # skip_nulls: a missing target is a row without a class, not a class.
         found = pc.index_in(column, value_set=labels, skip_nulls=True)
-        return np.asarray(pc.fill_null(found, -1)).astype(np.int64)
+        return np.asarray(pc.fill_null(found, -1) if found.null_count else found).astype(np.int64)
 
     def known(self, table: pa.Table) -> NDArray[np.bool_]:
         """Tell which rows have a target, shape (rows,)."""

@@ -136,7 +136,9 @@ class Stream:
         ):
             epoch += 1
             chains = self._epoch(learners, epoch, form)
-            results = self._scored(chains, self.held)
+            fixed = self._fixed(entrants) if epoch == 1 else ()
+            results = self._scored([*chains, *self._chained(fixed)], self.held)
+            judged = {learner.key: results.pop(learner.key) for learner in fixed}
             going = {key for key, one in results.items() if self._noted(self.board[key], one, epoch)}
             learners = [
                 one.learner
@@ -144,8 +146,7 @@ class Stream:
                 if key in going or (self._awaited(key, going) and not one.learner.failure)
             ]
             learners = self._end_of_epoch(learners, epoch)
-            if epoch == 1:
-                self._score_fixed(entrants)
+            self._note_fixed(judged)
             self._tell(epoch, {key: one.scores for key, one in results.items()})
             best = self._commit(learners, epoch, best)
         assert self.metric is not None, "a stream knows its metric"
@@ -234,16 +235,19 @@ class Stream:
         trained.microseconds, trained.rows = one.microseconds, one.rows
         return note_epoch(trained, one.learner, one.scores, epoch, self.metric, self.options)
 
-    def _score_fixed(self, entrants: Sequence[Entrant]) -> None:
-        fixed = tuple(
+    def _fixed(self, entrants: Sequence[Entrant]) -> tuple[Learner, ...]:
+        """Those that are fitted already, which are scored beside those that learn."""
+        return tuple(
             Learner(each.candidate, known.estimator, known.seconds, fold=fold, view=self._view(each, fold))
             for each in entrants
             for fold, known in enumerate(each.fixed)
         )
-        if not fixed:
-            return
-        chain = self.reader.client.submit(tuple, list(fixed), pure=False)
-        for key, one in self._scored([chain], self.held).items():
+
+    def _chained(self, learners: tuple[Learner, ...]) -> list[Future[Any]]:
+        return [self.reader.client.submit(tuple, list(learners), pure=False)] if learners else []
+
+    def _note_fixed(self, judged: Mapping[tuple[str, int], Scored]) -> None:
+        for key, one in judged.items():
             trained = self.board[key]
             trained.estimator, trained.scores, trained.rows = one.learner.estimator, one.scores, one.rows
             trained.microseconds, trained.seconds = one.microseconds, one.learner.seconds
