@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import datetime as dt
+import errno
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Self
 
 import httpx
@@ -15,9 +18,12 @@ import psutil
 import pytest
 
 from headrace.cli import run
+from headrace.errors import RunError
 from headrace.monitoring.store import MonitorStore
 from headrace.monitoring.strays import EVERY
 from headrace.packaging.registry import Registry
+from headrace.serving import server
+from headrace.serving.options import ServeOptions
 
 from .conftest import ROW, Running
 
@@ -367,3 +373,24 @@ def test_a_model_outside_of_the_registry_is_not_served(
 ):
     assert run(["serve", model, "--registry", registry, "--port", "0"]) in {1, 2}
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_process_that_cannot_be_started_ends_those_that_were(
+    registry: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    started: list[Any] = []
+
+    class Refused(spawn.Process):  # type: ignore[name-defined,misc]  # a class that the context makes
+        def start(self) -> None:
+            raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    def make(**_: Any) -> Any:
+        started.append(Refused() if started else spawn.Process(target=time.sleep, args=(600,)))
+        return started[-1]
+
+    monkeypatch.setattr(multiprocessing, "get_context", lambda _: SimpleNamespace(Process=make))
+    with pytest.raises(RunError, match="a process cannot be started"):
+        server.serve(ServeOptions(model="late@1", registry=registry, port=0, workers=2))
+    assert len(started) == 2
+    assert not started[0].is_alive()

@@ -237,11 +237,16 @@ def _supervise(options: ServeOptions, listener: socket.socket, watching: Watchin
 
     def start() -> BaseProcess:
         process = context.Process(target=_work, args=(options, listener, watching))
-        process.start()
+        try:
+            process.start()
+        except OSError as error:
+            raise RunError(f"a process cannot be started ({error.strerror})", where="--workers") from error
         return process
 
-    processes = [start() for _ in range(options.workers)]
+    processes: list[BaseProcess] = []
     try:
+        while len(processes) < options.workers:
+            processes.append(start())
         while not ending.wait(0.2):
             for number, process in enumerate(processes):
                 if process.is_alive():
