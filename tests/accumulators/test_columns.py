@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections import Counter
 from datetime import date
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +20,9 @@ from tests.strategies import chunkings, holed_columns, merge_trees, tables
 from headrace.accumulators import leaves
 from headrace.accumulators.columns import ColumnSummary
 from headrace.accumulators.leaves import Groups, summarize
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 quick = settings(max_examples=40, deadline=None)
 
@@ -128,6 +132,55 @@ def test_many_distinct_numbers_take_the_short_ways_and_stay_right():
     assert found.hitters.items()[0][1] + found.hitters.error >= (x == 7.0).sum()
     assert found.distinct.estimate() == pytest.approx(len(np.unique(x)), rel=0.07)
     assert not found.integers_only
+
+
+def columns_of(rows: int) -> dict[str, Any]:
+    rng = np.random.default_rng(0)
+    gaps = rng.random(rows) < 0.1
+    numbers = rng.normal(size=rows)
+    words = [f"w{code}" for code in rng.integers(0, 50_000, rows)]
+    return {
+        "all distinct": pa.array(numbers),
+        "in order": pa.array(np.sort(numbers)),
+        "float32": pa.array(numbers.astype(np.float32)),
+        "with nulls": pa.array(numbers, mask=gaps),
+        "with NaN": pa.array(np.where(gaps, np.nan, numbers)),
+        "one value often": pa.array(np.where(rng.random(rows) < 0.5, 0, numbers)),
+        "few values": pa.array(rng.integers(0, 9_000, rows).astype(np.float64)),
+        "wide integers": pa.array(rng.integers(0, 1 << 40, rows)),
+        "narrow integers": pa.array(rng.integers(0, 99, rows)),
+        "truths": pa.array(gaps),
+        "times": pa.array(np.sort(rng.integers(0, 1 << 50, rows)).astype("datetime64[us]")),
+        "words": pa.array(words),
+        "codes": pa.array(words).dictionary_encode(),
+    }
+
+
+def arrays_in(thing: Any) -> Iterator[np.ndarray]:
+    if isinstance(thing, np.ndarray):
+        yield thing
+    elif dataclasses.is_dataclass(thing):
+        for field in dataclasses.fields(thing):
+            yield from arrays_in(getattr(thing, field.name))
+    elif isinstance(thing, tuple | list):
+        for part in thing:
+            yield from arrays_in(part)
+
+
+@pytest.mark.parametrize("groups", [1, 3])
+@pytest.mark.parametrize("name", columns_of(0))
+def test_a_summary_does_not_keep_the_chunk_that_it_was_made_of(name, groups):
+    rows = 100_000
+    codes = (np.arange(rows) % groups).astype(np.uint8)
+    column = pa.chunked_array([columns_of(rows)[name]])
+    found = list(arrays_in(summarize(column, Groups.single(rows) if groups == 1 else Groups.of(codes, groups))))
+    assert found
+    for array in found:
+        owner = array
+        while isinstance(owner.base, np.ndarray):
+            owner = owner.base
+        assert owner.base is None
+        assert owner.nbytes <= 2 * array.nbytes + 4_096
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,7 @@ class HeavyHitters:
         """
         assert distinct > EXACT
         taken = distinct // (COUNTERS + 1)
-        long_runs = values[:0]
+        long_runs = values[:0].copy()  # a view would keep the whole chunk
         if len(values) - distinct >= taken:  # so many repetitions it takes for one value to occur more often
             long_runs = values[:-taken][values[taken:] == values[:-taken]]
         if not len(long_runs):
