@@ -173,7 +173,9 @@ def test_a_summary_does_not_keep_the_chunk_that_it_was_made_of(name, groups):
     rows = 100_000
     codes = (np.arange(rows) % groups).astype(np.uint8)
     column = pa.chunked_array([columns_of(rows)[name]])
-    found = list(arrays_in(summarize(column, Groups.single(rows) if groups == 1 else Groups.of(codes, groups))))
+    found = list(
+        arrays_in(summarize(column, Groups.single(rows) if groups == 1 else Groups.of(codes, groups)))
+    )
     assert found
     for array in found:
         owner = array

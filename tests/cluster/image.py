@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from tests.cluster.conftest import ROOT
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PROGRAMS = ("podman", "runc", "debootstrap")
+PROGRAMS = ("apt-get", "podman", "runc", "debootstrap")
 SEARCHED = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 BASE, IMAGE = "localhost/base:debian", "localhost/headrace:0.1"
 USER = 10001
@@ -35,8 +36,12 @@ def missing() -> str:
     return "" if os.geteuid() == 0 else "debootstrap, and podman with its own storage, need root"
 
 
+class CommandError(Exception):
+    """A program did not end well."""
+
+
 class UnavailableError(Exception):
-    """A package registry did not give what the image is made of."""
+    """Debian's packages cannot be had."""
 
 
 def asked(words: list[str], *, timeout: float = 900, **options: Any) -> str:
@@ -44,7 +49,8 @@ def asked(words: list[str], *, timeout: float = 900, **options: Any) -> str:
     done: subprocess.CompletedProcess[str] = subprocess.run(
         words, capture_output=True, text=True, check=False, timeout=timeout, env=environment, **options
     )
-    assert done.returncode == 0, f"{' '.join(words[:3])} ...: {done.stdout[-1_000:]}{done.stderr[-3_000:]}"
+    if done.returncode:
+        raise CommandError(f"{' '.join(words)}: {done.stdout[-1_000:]}{done.stderr[-3_000:]}")
     return done.stdout
 
 
@@ -59,9 +65,8 @@ class Podman:
         try:
             self.ask("--storage-driver=overlay", "info")
             self.words.append("--storage-driver=overlay")
-        except (
-            AssertionError
-        ):  # on a file system that is an overlay itself: each container is a copy of the image
+        except CommandError:
+            # On a file system that is an overlay itself each container is a copy of the image.
             shutil.rmtree(place, ignore_errors=True)
             self.words.append("--storage-driver=vfs")
 
@@ -139,47 +144,40 @@ def built() -> Iterator[Podman]:
 
 def import_base(podman: Podman, place: Path) -> str:
     """Make what python:3.11-slim-bookworm is to the Dockerfile out of Debian's packages; returns Python's version."""
-    listed = asked(["apt-get", "indextargets", "--format", "$(CREATED_BY)|$(COMPONENT)|$(SITE)|$(CODENAME)"])
-    mains = [line.split("|")[2:] for line in listed.splitlines() if line.startswith("Packages|main|")]
-    if not mains:
-        raise UnavailableError("apt knows no Debian mirror")
-    site, suite = mains[0]
+    suite = platform.freedesktop_os_release().get("VERSION_CODENAME", "")
+    listed = asked(["apt-get", "indextargets", "--format", "$(CODENAME)|$(COMPONENT)|$(SITE)"])
+    sites = [line.split("|")[2] for line in listed.splitlines() if line.startswith(f"{suite}|main|")]
+    if not sites:
+        raise UnavailableError(f"apt knows no mirror of {suite or 'this system'}")
     packages = "python3,python3-venv,python-is-python3"
     try:
-        asked(["debootstrap", "--variant=minbase", f"--include={packages}", suite, str(place), site])
-    except AssertionError as error:
-        raise UnavailableError(f"debootstrap: {error}") from None
+        asked(["debootstrap", "--variant=minbase", f"--include={packages}", suite, str(place), sites[0]])
+    except CommandError as error:
+        raise UnavailableError(str(error)) from None
     version = asked(
         ["chroot", str(place), "python", "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
     )
-    podman.ask("import", str(archive(place)), BASE)
-    shutil.rmtree(place)
+    archive = place.with_suffix(".tar")
+    asked(["tar", "--create", f"--file={archive}", f"--directory={place}", "."])
+    podman.ask("import", str(archive), BASE)
     return version.strip()
 
 
-def archive(folder: Path) -> Path:
-    path = folder.with_suffix(".tar")
-    asked(["tar", "--create", f"--file={path}", f"--directory={folder}", "."])
-    return path
-
-
 def download(dist: Path, wheels: Path, version: str) -> None:
+    """Make the wheel of this tree, and get those that it needs for the image's Python, in the versions of the tests."""
     pip = [sys.executable, "-m", "pip"]
     asked(
         [*pip, "wheel", "--no-deps", "--no-index", "--no-build-isolation", f"--wheel-dir={dist}", str(ROOT)]
     )
     (wheel,) = dist.iterdir()
-    try:
-        asked(
-            [
-                *pip,
-                "download",
-                f"--constraint={ROOT}/cluster/constraints.txt",
-                f"--dest={wheels}",
-                f"--python-version={version}",
-                "--only-binary=:all:",
-                f"{wheel}[{EXTRAS}]",
-            ]
-        )
-    except AssertionError as error:
-        raise UnavailableError(f"pip download: {error}") from None
+    asked(
+        [
+            *pip,
+            "download",
+            f"--constraint={ROOT}/cluster/constraints.txt",
+            f"--dest={wheels}",
+            f"--python-version={version}",
+            "--only-binary=:all:",
+            f"{wheel}[{EXTRAS}]",
+        ]
+    )

@@ -170,12 +170,10 @@ def _numbers(kind: Kind, array: pa.Array, groups: Groups) -> list[ColumnSummary]
     counted = _counted(kind, array, groups, nulls)
     if counted is not None:
         return counted
-    if array.null_count:
-        # A null becomes the value that sorts last, so that each group drops its nulls by cutting its end. In memory of
-        # Arrow: what numpy would copy it to stays in the heap of a worker.
-        last = np.nan if pa.types.is_floating(array.type) else np.iinfo(str(array.type)).max
-        array = array.fill_null(pa.scalar(last, array.type))
-    values = array.to_numpy(zero_copy_only=True)
+    if array.null_count and pa.types.is_integer(array.type):
+        array = array.fill_null(np.iinfo(str(array.type)).max)
+    # A null becomes the value that sorts last, NaN of floats, so that each group drops its nulls by cutting its end.
+    values = array.to_numpy(zero_copy_only=False)
     found = []
     for part, absent in zip(groups.split(values), nulls, strict=True):
         ascending = part
