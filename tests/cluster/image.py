@@ -120,8 +120,8 @@ def built() -> Iterator[Podman]:
             version = import_base(podman, place / "debian")
             context = place / "context"
             (context / "cluster").mkdir(parents=True)
-            for name in ("Dockerfile", "constraints.txt"):
-                shutil.copy(ROOT / "cluster" / name, context / "cluster" / name)
+            for name in (".dockerignore", "cluster/Dockerfile", "cluster/constraints.txt"):
+                shutil.copy(ROOT / name, context / name)
             download(context / "dist", place / "wheels", version)
             # The build fetches nothing (this isolation has no network of its own): pip finds everything in a folder.
             (place / "pip.conf").write_text("[global]\nno-index = true\nfind-links = /wheels\n")

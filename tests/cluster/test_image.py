@@ -76,19 +76,23 @@ def test_containers_train_flights_with_the_commands_of_pods_to_the_model_of_this
     certificates, data = tmp_path / "certificates", tmp_path / "data"
     headrace("cluster", "certs", str(certificates), place=tmp_path)
     headrace("sample", "flights", "data/data/flights", place=tmp_path)
-    for path in (data, certificates, *certificates.iterdir()):
+    for path in (certificates, *certificates.iterdir()):
         os.chown(path, USER, USER)
     shutil.copytree(ROOT / "examples" / "flights", data / "examples" / "flights")
     cluster = KubernetesCluster.model_validate(
-        {"kind": "kubernetes", "image": IMAGE, "memory": "1GiB", "namespace": "ml", "tls": "auto"}
+        {"kind": "kubernetes", "image": IMAGE, "memory": "1GiB", "namespace": "ml", "claim": "data"}
     )
     spec = cluster_object(cluster, "flights")["spec"]
     (scheduler,) = spec["scheduler"]["spec"]["containers"]
     (worker,) = spec["worker"]["spec"]["containers"]
+    # what Kubernetes does with a volume
+    group = spec["worker"]["spec"]["securityContext"]["fsGroup"]
+    os.chown(data, 0, group)
+    data.chmod(0o2775)
+    claim = [f"--volume={data}:/data", f"--group-add={group}"]
     host = "flights-scheduler.ml.svc.cluster.local"
     hosts = tmp_path / "hosts"
     hosts.write_text(f"127.0.0.1 localhost {host}\n")
-    claim = f"--volume={data}:/data"
     named = f"--volume={hosts}:/etc/hosts:ro"  # in place of a service and its name
     podman.start(
         "scheduler",
@@ -100,7 +104,7 @@ def test_containers_train_flights_with_the_commands_of_pods_to_the_model_of_this
     podman.wait_for("scheduler", "Scheduler at:")
     network = "--network=container:scheduler"
     for number in (1, 2):
-        options = [named, claim, *furnished(worker, certificates)]
+        options = [named, *claim, *furnished(worker, certificates)]
         words = [word.replace("$(DASK_WORKER_NAME)", f"worker-{number}") for word in worker["args"]]
         podman.start(f"worker-{number}", network, *options, command=words)
     address = {
@@ -115,7 +119,7 @@ def test_containers_train_flights_with_the_commands_of_pods_to_the_model_of_this
     inside = [
         network,
         named,
-        claim,
+        *claim,
         f"--volume={certificates}:{CERTIFICATES}:ro",
         "--workdir=/data",
     ]

@@ -72,7 +72,10 @@ def test_a_run_through_a_faulty_store_gives_the_same_model(
     with through(s3_server, faults, seed=seed) as proxy:
         run = Workflow.load("w.yaml").run(THREADS, join(workflow, "run")).run
     assert run["model_sha256"] == whole["model_sha256"]
-    assert {"busy", "reset", "lost", "truncated"} <= proxy.done.keys()
+    # Which request is broken off depends on names that are drawn anew: of some faults one kind may be missing.
+    broken = {"reset", "lost", "truncated"}
+    assert proxy.done["busy"]
+    assert broken <= proxy.done.keys() if faults is MANY else broken & proxy.done.keys()
     assert read_json(join(workflow, "run", "run.json"))["status"] == "passed"
     registry = Registry(join(workflow, "registry"))
     assert registry.versions("toy") == [1, 2]  # whose answer was lost is not published twice

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from distributed.security import Security
 
 POD_SECURITY = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+VOLUME_SECURITY = {"fsGroup": 10001, "fsGroupChangePolicy": "OnRootMismatch"}
+"""A volume comes as root's: it is given to the group of the user that cluster/Dockerfile makes."""
 CONTAINER_SECURITY = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 SCHEDULER_MEMORY = 2 << 30
 """Bytes of the scheduler's pod: it holds the graph of a pass, and none of the data."""
@@ -53,7 +55,8 @@ class KubernetesCluster(ScaledWorkers):
         default=None, description="A Secret whose entries become environment variables of all pods"
     )
     claim: str | None = Field(
-        default=None, description="A PersistentVolumeClaim mounted at /data in all pods, for data and runs"
+        default=None,
+        description="A PersistentVolumeClaim mounted at /data in all pods, for data and runs; group 10001 may write to it",
     )
     node_selector: dict[str, str] = Field(default={}, description="Labels of the nodes that may be used")
 
@@ -208,7 +211,7 @@ def _furnish(
     cluster: KubernetesCluster, pod: dict[str, Any], environment: dict[str, str], *, cpu: int, memory: int
 ) -> None:
     """Give a pod its limits, environment, volume and as few rights as it can live with."""
-    pod["securityContext"] = POD_SECURITY
+    pod["securityContext"] = POD_SECURITY if cluster.claim is None else POD_SECURITY | VOLUME_SECURITY
     if cluster.node_selector:
         pod["nodeSelector"] = dict(cluster.node_selector)
     (container,) = pod["containers"]
