@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from tests.servers import Store
 
 THREADS = ClusterFile(workers=2, processes=False, memory=1 << 30)
-SOME = Faults(busy=0.05, throttled=0.01, reset=0.02, lost=0.02, stalled=0.01, truncated=0.02)
+# Names of requests are drawn anew: of 200 requests none is reset once in 3,500 runs, at 2 % it was once in 60.
+SOME = Faults(busy=0.05, throttled=0.01, reset=0.04, lost=0.04, stalled=0.01, truncated=0.04)
 MANY = Faults(busy=0.15, throttled=0.05, reset=0.05, lost=0.05, stalled=0.02, truncated=0.08)
 HASTY = {"config_kwargs": {"read_timeout": 1.0, "connect_timeout": 1.0, "retries": {"max_attempts": 0}}}
 """So that stalls of ten seconds and lost stores cost less."""
@@ -72,10 +73,7 @@ def test_a_run_through_a_faulty_store_gives_the_same_model(
     with through(s3_server, faults, seed=seed) as proxy:
         run = Workflow.load("w.yaml").run(THREADS, join(workflow, "run")).run
     assert run["model_sha256"] == whole["model_sha256"]
-    # Which request is broken off depends on names that are drawn anew: of some faults one kind may be missing.
-    broken = {"reset", "lost", "truncated"}
-    assert proxy.done["busy"]
-    assert broken <= proxy.done.keys() if faults is MANY else broken & proxy.done.keys()
+    assert {"busy", "reset", "lost", "truncated"} <= proxy.done.keys()
     assert read_json(join(workflow, "run", "run.json"))["status"] == "passed"
     registry = Registry(join(workflow, "registry"))
     assert registry.versions("toy") == [1, 2]  # whose answer was lost is not published twice
