@@ -109,9 +109,7 @@ def test_a_constant_has_exactly_no_variance_by_any_split_and_tree(value, data):
 def test_blocks_that_are_measured_together_have_the_moments_of_each_alone(monkeypatch):
     x = np.random.default_rng(0).lognormal(size=8192 * 11 + 5).astype(np.float32)
     together = Moments.of(x)
-    monkeypatch.setattr(
-        moments, "_blocks", lambda rows: np.array([moments._block(row, None) for row in rows])
-    )
+    monkeypatch.setattr(moments, "_blocks", lambda rows: np.array([moments._block(row) for row in rows]))
     alone = Moments.of(x)
     assert together.n == alone.n
     assert list(together.result().values()) == pytest.approx(list(alone.result().values()), rel=1e-12)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,10 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from headrace.accumulators import loops, native
+from headrace.accumulators import loops, merge_tree, native
+from headrace.accumulators.ascending import beginnings, look
 from headrace.accumulators.columns import ColumnSummary
 from headrace.accumulators.distinct import DistinctCount
 from headrace.accumulators.hashing import hash_numbers, splitmix64
+from headrace.accumulators.hitters import HeavyHitters
 from headrace.accumulators.leaves import Groups
 from headrace.accumulators.moments import _BLOCK, Moments
 
@@ -118,13 +121,78 @@ def test_a_column_is_summarised_to_the_same_state():
 
 
 def test_the_loops_as_python_say_what_the_compiled_ones_do():
-    values = drawn(3, 2 * _BLOCK, np.float32)
-    found, quick = np.empty((2, 5)), np.empty((2, 5))
+    values = drawn(3, 2 * _BLOCK + 1_003, np.float32)
     compiled = native._compiled_loops()
     shape = (3, _BLOCK // loops.STRIPE, loops.LANES)
-    loops.block_moments(values, np.empty(shape), found)
-    compiled.block_moments(values, np.empty(shape), quick)
-    np.testing.assert_array_equal(found, quick)
+    found, pooled = [], []
+    for measure in (loops.block_moments, compiled.block_moments):
+        found.append(np.empty((3, 5)))
+        pooled.append(np.empty(5))
+        measure(values, np.empty(shape), found[-1], pooled[-1])
+    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_array_equal(pooled[0], pooled[1])
+
+
+def mixed(seed: int, rows: int, dtype: type) -> Any:
+    """Ascending, with repeats, and of floats with infinities, both zeros and NaN."""
+    rng = np.random.default_rng(seed)
+    values = drawn(seed, rows, dtype).astype(np.float64).round(int(rng.integers(0, 3)))
+    if np.dtype(dtype).kind == "f":
+        odd = np.array([-np.inf, np.inf, np.nan, -0.0, 0.0])
+        values[rng.random(rows) < 0.1] = rng.choice(odd)
+    return np.sort(values.astype(dtype))
+
+
+@given(st.integers(0, 2**32), st.integers(0, 3_000), st.sampled_from(DTYPES))
+@settings(max_examples=150, deadline=None)
+def test_a_look_over_sorted_numbers_tells_the_same_with_and_without_compiled_loops(seed, rows, dtype):
+    values = mixed(seed, rows, dtype)
+    plain, quick = both(lambda: look(values))
+    assert plain == quick
+    finite = values[plain.low : plain.high]
+    known = np.unique(finite + 0 if values.dtype.kind != "f" else finite + values.dtype.type(0))
+    assert plain.distinct == len(known)
+    assert (plain.zeros, plain.negatives) == (int((finite == 0).sum()), int((finite < 0).sum()))
+    assert plain.low + plain.numbers - plain.high == int(np.isinf(values.astype(float)).sum())
+    if len(finite):
+        begun, quickly = both(lambda: beginnings(finite, plain.distinct))
+        np.testing.assert_array_equal(begun, quickly)
+        np.testing.assert_array_equal(finite[begun], known)
+
+
+@given(st.integers(0, 2**32), st.integers(1, 30_000), st.sampled_from(DTYPES))
+@settings(max_examples=60, deadline=None)
+def test_any_column_is_summarised_to_the_same_state(seed, rows, dtype):
+    values = mixed(seed, rows, dtype)
+    plain, quick = both(lambda: ColumnSummary.of_sorted("numeric", values))
+    assert str(plain.state()) == str(quick.state())
+
+
+@given(
+    st.integers(0, 2**32),
+    st.lists(st.integers(1, 30_000), min_size=2, max_size=5),
+    st.sampled_from(DTYPES),
+    st.booleans(),
+)
+@settings(max_examples=40, deadline=None)
+def test_summaries_of_drifting_chunks_merge_to_the_same_state(seed, sizes, dtype, in_turn):
+    parts = [np.sort(mixed(seed + i, rows, dtype) + dtype(i)) for i, rows in enumerate(sizes)]
+    summaries = [ColumnSummary.of_sorted("numeric", part) for part in parts]
+
+    def merged() -> ColumnSummary:
+        if in_turn:
+            return reduce(ColumnSummary.merge, summaries)
+        return merge_tree(summaries, ColumnSummary.merge)
+
+    plain, quick = both(merged)
+    assert str(plain.state()) == str(quick.state())
+    assert str(plain.compact().state()) == str(both(merged)[1].compact().state())
+
+
+def test_frequent_values_of_two_types_are_merged_with_compiled_loops_as_well():
+    whole = HeavyHitters.of(np.array([1, 2]), np.array([3, 4]))
+    plain, quick = both(lambda: whole.merge(HeavyHitters.of(np.array([1.5, 2.0]), np.array([5, 6]))))
+    assert plain.items() == quick.items() == [(2, 10), (1.5, 5), (1, 3)]
 
 
 def test_without_numba_numpy_measures(monkeypatch):

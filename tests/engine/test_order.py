@@ -49,6 +49,14 @@ def test_epochs_and_seeds_differ_in_their_order() -> None:
     assert not np.array_equal(first, row_order(100, seed=0, epoch=2, chunk=0))
 
 
+@given(st.integers(0, 3_000), st.integers(0, 2**31))
+@settings(max_examples=50, deadline=None)
+def test_the_order_of_rows_is_a_permutation_by_numpy(rows: int, seed: int) -> None:
+    order = row_order(rows, seed=seed, epoch=1, chunk=2)
+    assert order.dtype == np.int64
+    np.testing.assert_array_equal(order, np.random.default_rng([seed, 1, 2]).permutation(rows))
+
+
 @given(rows=st.integers(1, 500), cut=st.data())
 @settings(max_examples=40, deadline=None)
 def test_the_key_of_a_row_does_not_depend_on_how_chunks_are_cut(rows: int, cut: st.DataObject) -> None:

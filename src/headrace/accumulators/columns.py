@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
+from headrace.accumulators.ascending import beginnings, look
 from headrace.accumulators.detail import STORED, Detail
 from headrace.accumulators.distinct import DistinctCount
 from headrace.accumulators.documents import encode_number
@@ -98,22 +98,14 @@ class ColumnSummary:
             Rows without a value.
         """
         rows = nulls + len(values)
-        low, numbers, high = 0, len(values), len(values)
-        if values.dtype.kind == "f" and len(values):
-            # Bounds have the dtype of the column: a Python float would make searchsorted copy a float32 column.
-            scalar = values.dtype.type
-            numbers = int(np.searchsorted(values, scalar(math.nan)))
-            low = int(np.searchsorted(values, scalar(-math.inf), side="right"))
-            high = int(np.searchsorted(values[:numbers], scalar(math.inf)))
+        low, high, numbers, distinct, zeros, negatives = look(values)
         odd: dict[str, Any] = {"nans": len(values) - numbers, "neg_infs": low, "pos_infs": numbers - high}
         finite = values[low:high]
         if not len(finite):
             return replace(cls.empty(kind), rows=rows, nulls=nulls, **odd)
-        changes = finite[1:] != finite[:-1]
-        distinct = 1 + int(np.count_nonzero(changes))
         keys = finite
         if distinct < len(finite) // 2 or distinct <= EXACT:
-            starts = np.concatenate([[0], np.flatnonzero(changes) + 1])
+            starts = beginnings(finite, distinct)
             keys = finite[starts]
         if distinct <= EXACT:
             counts = np.diff(starts, append=len(finite))
@@ -121,13 +113,11 @@ class ColumnSummary:
         else:
             hitters = HeavyHitters.of_sorted(finite, distinct)
         few = distinct <= min(EXACT, len(finite) // 4)
-        zero = finite.dtype.type(0)
-        negatives = int(np.searchsorted(finite, zero))
         return cls(
             kind,
             rows=rows,
             nulls=nulls,
-            zeros=int(np.searchsorted(finite, zero, side="right")) - negatives,
+            zeros=zeros,
             negatives=negatives,
             integers_only=_integers_only(keys),
             moments=Moments.of(keys, counts, ascending=True) if few else Moments.of(finite, ascending=True),

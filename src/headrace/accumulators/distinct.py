@@ -10,6 +10,7 @@ import numpy as np
 
 from headrace.accumulators.encoding import decode_array, encode_array
 from headrace.accumulators.hashing import hash_numbers
+from headrace.accumulators.native import wanted_loops
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -102,6 +103,11 @@ class DistinctCount:
     def merge(self, other: Self) -> Self:
         """Return the count of both."""
         size = min(self.size, other.size)
+        loops = wanted_loops()
+        if loops is not None:
+            kept = np.empty(min(size, len(self.hashes) + len(other.hashes)), dtype=np.uint64)
+            count = loops.unite_smallest(self.hashes, other.hashes, kept)
+            return type(self)(size, kept[:count].copy())
         if not other.exact and not self.exact:
             bound = min(self.hashes[-1], other.hashes[-1])
             both = [

@@ -10,6 +10,7 @@ import numpy as np
 
 from headrace.accumulators.documents import decode_numbers, encode_numbers
 from headrace.accumulators.encoding import decode_array, encode_array
+from headrace.accumulators.native import wanted_loops
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -128,9 +129,8 @@ class HeavyHitters:
                 table[value] = table.get(value, 0) + count
             counts = np.fromiter(table.values(), dtype=np.int64, count=len(table))
             return type(self)(tuple(table), counts, error, n).compact(EXACT)
-        if np.array_equal(self.values, other.values):
-            return type(self)(self.values, self.counts + other.counts, error, n)
-        return type(self)(*_sum_counts(self, other), error, n).compact(EXACT)
+        values, counts = _sum_counts(self.values, self.counts, other.values, other.counts)
+        return type(self)(values, counts, error, n).compact(EXACT)
 
     def compact(self, exact: int = COUNTERS, counters: int = COUNTERS) -> Self:
         """Return at most `exact` exact counts, else at most `counters` counters; the default is for storing."""
@@ -193,12 +193,22 @@ class HeavyHitters:
         return cls(values, np.array(state["counts"], dtype=np.int64), state["error"], state["n"])
 
 
-def _sum_counts(left: HeavyHitters, right: HeavyHitters) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """Union of the numeric values in ascending order, and their summed counts."""
-    values = np.concatenate([np.asarray(left.values), np.asarray(right.values)])
-    if not len(values):
-        return values, _no_counts()
+def _sum_counts(
+    left: NDArray[Any], left_counts: NDArray[np.int64], right: NDArray[Any], right_counts: NDArray[np.int64]
+) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Union of numbers in ascending order, and their summed counts."""
+    if not len(left) or not len(right):
+        return (left, left_counts) if len(left) else (right, right_counts)
+    loops = wanted_loops()
+    if loops is not None and left.dtype == right.dtype:
+        most = len(left) + len(right)
+        values, counts = np.empty(most, dtype=left.dtype), np.empty(most, dtype=np.int64)
+        count = loops.sum_counts(left, left_counts, right, right_counts, values, counts)
+        return values[:count].copy(), counts[:count].copy()
+    if np.array_equal(left, right):
+        return left, left_counts + right_counts
+    values = np.concatenate([left, right])
     order = np.argsort(values, kind="stable")
     values = values[order]
     starts = np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]]))
-    return values[starts], np.add.reduceat(np.concatenate([left.counts, right.counts])[order], starts)
+    return values[starts], np.add.reduceat(np.concatenate([left_counts, right_counts])[order], starts)

@@ -73,17 +73,12 @@ class Moments:
         """
         if not len(values):
             return cls()
-        blocks = []
-        with np.errstate(all="ignore"):
-            whole = 0 if counts is not None else len(values) // _BLOCK * _BLOCK
-            if whole:
-                blocks.append(_whole_blocks(values[:whole]))
-            for start in range(whole, len(values), _BLOCK):
-                cut = slice(start, start + _BLOCK)
-                blocks.append(np.array([_block(values[cut], None if counts is None else counts[cut])]))
-            n, mean, m2, m3, m4 = _pool(np.concatenate(blocks))
         lowest, highest = (values[0], values[-1]) if ascending else (values.min(), values.max())
-        return cls(n, mean, m2, m3, m4, lowest.item(), highest.item())
+        found = _compiled(values) if counts is None else None
+        if found is None:
+            with np.errstate(all="ignore"):
+                found = _pool(_measured(values, counts))
+        return cls(*found, lowest.item(), highest.item())
 
     def update(self, values: NDArray[Any], counts: NDArray[Any] | None = None) -> Self:
         """Return the moments with further finite values, as in `of`."""
@@ -145,37 +140,66 @@ class Moments:
         return cls(**{name: decode_number(value) for name, value in state.items()})  # type: ignore[arg-type]  # n is an integer in the document
 
 
-def _block(values: NDArray[Any], counts: NDArray[Any] | None) -> tuple[float, ...]:
-    """(n, mean, m2, m3, m4) of one block."""
+def _compiled(values: NDArray[Any]) -> tuple[int, float, float, float, float] | None:
+    """Measure by compiled loops; None where there are none, or the mean or the way to it overflows."""
+    loops = wanted_loops()
+    if loops is None:
+        return None
+    blocks, pooled = np.empty((math.ceil(len(values) / _BLOCK), 5)), np.empty(5)
+    loops.block_moments(values, np.empty((3, _BLOCK // STRIPE, LANES)), blocks, pooled)
+    _, mean, m2, m3, m4 = pooled.tolist()
+    return (len(values), mean, m2, m3, m4) if math.isfinite(mean) else None
+
+
+def _measured(values: NDArray[Any], counts: NDArray[Any] | None) -> NDArray[np.float64]:
+    """Rows (n, mean, m2, m3, m4), one a block."""
+    if counts is not None:
+        cuts = [slice(start, start + _BLOCK) for start in range(0, len(values), _BLOCK)]
+        return np.array([_weighted_block(values[cut], counts[cut]) for cut in cuts])
+    whole = len(values) // _BLOCK * _BLOCK
+    blocks = values[:whole].reshape(-1, _BLOCK)
+    found = [_blocks(blocks[start : start + _TOGETHER]) for start in range(0, len(blocks), _TOGETHER)]
+    if whole < len(values):
+        found.append(np.array([_block(values[whole:])]))
+    return np.concatenate(found)
+
+
+def _weighted_block(values: NDArray[Any], counts: NDArray[Any]) -> tuple[float, ...]:
+    """(n, mean, m2, m3, m4) of one block of values that occur so many times."""
     x = values.astype(np.float64)
-    weights = None if counts is None else counts.astype(np.float64)
-    n = float(len(x) if weights is None else weights.sum())
+    weights = counts.astype(np.float64)
+    n = float(weights.sum())
     # Deviations from the first value: those of a constant are exactly 0, so its variance is.
     first = float(x[0])
     x -= first
-    offset = float(x.sum() if weights is None else weights @ x) / n
+    offset = float(weights @ x) / n
     if not math.isfinite(offset):  # a deviation or the sum overflowed; the mean need not
         x, first = values.astype(np.float64), 0.0
-        offset = float((x / n).sum() if weights is None else (x * (weights / n)).sum())
+        offset = float((x * (weights / n)).sum())
     x -= offset
     square = x * x
-    if weights is None:
-        return n, first + offset, float(square.sum()), float(square @ x), float(square @ square)
     weighted = square * weights
     return n, first + offset, float(weighted.sum()), float(weighted @ x), float(weighted @ square)
 
 
-def _whole_blocks(values: NDArray[Any]) -> NDArray[np.float64]:
-    """Rows (n, mean, m2, m3, m4) of values that fill blocks, by compiled loops or by numpy."""
-    loops = wanted_loops()
-    if loops is not None:
-        found = np.empty((len(values) // _BLOCK, 5))
-        loops.block_moments(values, np.empty((3, _BLOCK // STRIPE, LANES)), found)
-        if np.isfinite(found[:, 1]).all():
-            return found
-    blocks = values.reshape(-1, _BLOCK)
-    starts = range(0, len(blocks), _TOGETHER)
-    return np.concatenate([_blocks(blocks[start : start + _TOGETHER]) for start in starts])
+def _block(values: NDArray[Any]) -> tuple[float, ...]:
+    """(n, mean, m2, m3, m4) of one block, added up as if zeros filled a power of two of stripes."""
+    n, size = len(values), STRIPE
+    while size < n:
+        size *= 2
+    x = np.zeros(size)
+    x[:n] = values
+    first = float(x[0])
+    x[:n] -= first
+    offset = float(x.sum()) / n
+    if not math.isfinite(offset):  # a deviation or the sum overflowed; the mean need not
+        x[:n], first = values, 0.0
+        offset = float((x / n).sum())
+    x[:n] -= offset
+    square = x * x
+    # No dot product: BLAS adds up in another order on each kind of processor.
+    thirds, fourths = float((square * x).sum()), float((square * square).sum())
+    return float(n), first + offset, float(square.sum()), thirds, fourths
 
 
 def _blocks(values: NDArray[Any]) -> NDArray[np.float64]:
@@ -184,7 +208,7 @@ def _blocks(values: NDArray[Any]) -> NDArray[np.float64]:
     x = np.subtract(values, first, dtype=np.float64)
     offset = x.sum(axis=1, keepdims=True) / _BLOCK
     if not np.isfinite(offset).all():
-        return np.array([_block(block, None) for block in values])
+        return np.array([_block(block) for block in values])
     x -= offset
     square = x * x
     found = np.empty((len(values), 5))
@@ -201,15 +225,20 @@ def _pool(blocks: NDArray[np.float64]) -> tuple[int, float, float, float, float]
     """Merge the rows (n, mean, m2, m3, m4) of all blocks at once."""
     n, mean, m2, m3, m4 = blocks.T
     total = n.sum()
-    centre = mean[0] + ((mean - mean[0]) * (n / total)).sum()
+    centre = mean[0] + _total((mean - mean[0]) * (n / total))
     if not np.isfinite(centre):
-        centre = (mean * (n / total)).sum()
+        centre = _total(mean * (n / total))
     delta = mean - centre
     square = delta * delta
     return (
         int(total),
         float(centre),
-        float((m2 + n * square).sum()),
-        float((m3 + 3 * delta * m2 + n * square * delta).sum()),
-        float((m4 + 4 * delta * m3 + 6 * square * m2 + n * square * square).sum()),
+        _total(m2 + n * square),
+        _total(m3 + 3 * delta * m2 + n * square * delta),
+        _total(m4 + 4 * delta * m3 + 6 * square * m2 + n * square * square),
     )
+
+
+def _total(terms: NDArray[np.float64]) -> float:
+    """Add up one after another, as a compiled loop does."""
+    return float(np.cumsum(terms)[-1])

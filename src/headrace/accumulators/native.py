@@ -22,6 +22,11 @@ class Loops(NamedTuple):
     mix_words: Callable[..., None]
     tally_codes: Callable[..., None]
     low_hashes: Callable[..., int]
+    look_over: Callable[..., None]
+    first_places: Callable[..., None]
+    unite_smallest: Callable[..., int]
+    sum_counts: Callable[..., int]
+    choose_ranks: Callable[..., None]
 
 
 _wanted = False
@@ -32,7 +37,9 @@ def want_loops() -> None:
     global _wanted  # noqa: PLW0603 - what is measured is the same; handing it down to every sum would tell otherwise
     if not _wanted and available():
         # The first call takes a second: numba loads itself and what it has kept of the loop.
-        _compiled_loops().block_moments(np.zeros(STRIPE), np.empty((3, 1, LANES)), np.empty((1, 5)))
+        loops_now, few = _compiled_loops(), np.zeros(STRIPE)
+        loops_now.block_moments(few, np.empty((3, 1, LANES)), np.empty((1, 5)), np.empty(5))
+        loops_now.look_over(few, np.empty(6, dtype=np.int64))
         _wanted = True
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from headrace.accumulators.documents import decode_number, encode_number
 from headrace.accumulators.encoding import decode_array, encode_array
+from headrace.accumulators.native import wanted_loops
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -245,9 +247,12 @@ class QuantileSketch:
         return cls(state["points"], buffers, state["error"], *extremes)
 
 
+@lru_cache(maxsize=64)
 def _ranks(n: int, points: int) -> NDArray[np.int64]:
-    """floor((i + 1/2) n / m) in integers."""
-    return (2 * np.arange(points, dtype=np.int64) + 1) * n // (2 * points)
+    """floor((i + 1/2) n / m) in integers; kept, for columns without missing values have the same."""
+    ranks = (2 * np.arange(points, dtype=np.int64) + 1) * n // (2 * points)
+    ranks.flags.writeable = False
+    return ranks
 
 
 def _join_exact(buffers: Sequence[Buffer], points: int) -> list[Buffer]:
@@ -269,9 +274,20 @@ def _union(buffers: Sequence[Buffer]) -> tuple[NDArray[Any], NDArray[np.float64]
 def _fuse(buffers: Sequence[Buffer], points: int) -> tuple[Buffer, float]:
     """One buffer in place of several, and the rows that this adds to the error."""
     weight = sum(buffer.weight for buffer in buffers)
+    size = sum(len(buffer.values) for buffer in buffers)
+    if size <= points and (len(buffers) == 1 or all(buffer.exact for buffer in buffers)):
+        return Buffer(_union(buffers)[0], weight), 0.0
+    step = weight / points
+    loops = wanted_loops()
+    if loops is not None:
+        values = np.concatenate([buffer.values for buffer in buffers])
+        ends = np.cumsum([len(buffer.values) for buffer in buffers])
+        heads = ends - [len(buffer.values) for buffer in buffers]
+        shares = np.array([buffer.weight / len(buffer.values) for buffer in buffers])
+        chosen = np.empty(points, dtype=values.dtype)
+        loops.choose_ranks(values, heads, ends, shares, step, chosen)
+        return Buffer(chosen, weight), weight / (2 * points)
     values, ranks = _union(buffers)
-    if len(values) <= points and (len(buffers) == 1 or all(buffer.exact for buffer in buffers)):
-        return Buffer(values, weight), 0.0
     # The last rank is the weight up to rounding; targets lie half a step below it at the most.
-    targets = (np.arange(points) + 0.5) * (weight / points)
+    targets = (np.arange(points) + 0.5) * step
     return Buffer(values[np.searchsorted(ranks, targets, side="right")], weight), weight / (2 * points)

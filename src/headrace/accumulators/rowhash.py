@@ -13,6 +13,7 @@ import xxhash
 
 from headrace.accumulators.encoding import decode_array, encode_array
 from headrace.accumulators.hashing import splitmix64
+from headrace.accumulators.validity import null_mask
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -268,7 +269,7 @@ def _words(array: pa.Array) -> tuple[Words, Words]:
 
 
 def _nulls(array: pa.Array) -> NDArray[np.bool_] | None:
-    return array.is_null().to_numpy(zero_copy_only=False) if array.null_count else None
+    return null_mask(array) if array.null_count else None
 
 
 def _numbers(array: pa.Array) -> NDArray[np.uint64] | None:

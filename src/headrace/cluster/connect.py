@@ -172,6 +172,8 @@ def settings_of(cluster: Workers) -> dict[str, Any]:
         "distributed.worker.preload": [],
         "distributed.nanny.preload": [],
         "distributed.admin.system-monitor.gil.enabled": False,
+        # each server looks 50 times a second whether it is late; threads that work share Python's lock with it
+        "distributed.admin.tick.interval": "1s",
         # its messages for developers are kept whole, and ours carry states: a thousand may take a gigabyte
         "distributed.admin.low-level-log-length": 0,
         # libraries read these once, when they are loaded, so they must be there before the process is

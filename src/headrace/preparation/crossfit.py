@@ -34,4 +34,4 @@ class RowHashes:
 
     def take(self, rows: NDArray[np.int64]) -> RowHashes:
         """Return those of some rows."""
-        return RowHashes(self.keys[rows], self.seed)
+        return RowHashes(self.keys.take(rows), self.seed)  # half the time of an index

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from headrace.accumulators.validity import null_mask
 from headrace.errors import DataError
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def _view(array: pa.Array) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
     """Return values, anything where the mask is True, and the mask; None: nothing is missing."""
     if not array.null_count:
         return array.to_numpy(zero_copy_only=True), None
-    mask = array.is_null().to_numpy(zero_copy_only=False)
+    mask = null_mask(array)
     plain = pa.Array.from_buffers(
         array.type, len(array), [None, array.buffers()[1]], null_count=0, offset=array.offset
     )

@@ -18,6 +18,7 @@ from headrace.training.scoring import outputs, parts_of, score_outputs
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
     from sklearn.base import BaseEstimator
 
     from headrace.training.checkpoint import Learner
@@ -66,11 +67,12 @@ def _learn_one(learner: Learner, block: Block, classes: tuple[Any, ...]) -> Lear
         return replace(learner, failure=f"{type(estimator).__name__} takes no weights")
     started = time.perf_counter()
     try:
+        labels = block.y if block.y is None or not classes else narrow_labels(block.y, classes)
         if able.wide or not (able.sparse or isinstance(block.X, np.ndarray)):
             for rows, part in parts_of(block.X, sparse=able.sparse):
-                _fit_rows(estimator, part, block, rows, fixed)
+                _fit_rows(estimator, part, labels, block.weight, rows, fixed)
         else:
-            _fit_rows(estimator, block.X, block, slice(None), fixed)
+            _fit_rows(estimator, block.X, labels, block.weight, slice(None), fixed)
     except ValueError as error:
         # scikit-learn raises ValueError for divergence and for data that an estimator cannot take.
         return replace(learner, failure=" ".join(str(error).split())[:300])
@@ -82,16 +84,43 @@ def _knows_enough(learner: Learner) -> bool:
     return learner.candidate.name in BASELINES and learner.rows >= BASELINE_ROWS
 
 
-def _fit_rows(estimator: BaseEstimator, X: Any, block: Block, rows: slice, fixed: dict[str, Any]) -> None:
-    weight = {} if block.weight is None else {"sample_weight": block.weight[rows]}
+def narrow_labels(labels: NDArray[Any], classes: tuple[Any, ...]) -> NDArray[Any]:
+    """Return whole numbers as bytes where the classes allow: scikit-learn looks for the distinct ones of each block.
+
+    Parameters
+    ----------
+    labels : ndarray, shape (rows,)
+        Each one of the classes.
+    classes : tuple
+        In ascending order.
+
+    Returns
+    -------
+    ndarray, shape (rows,)
+        Equal to `labels`, and to the classes that an estimator was given.
+    """
+    bounds = np.iinfo(np.int8)
+    fits = labels.dtype.kind in "iu" and bounds.min <= classes[0] and classes[-1] <= bounds.max
+    return labels.astype(np.int8) if fits else labels
+
+
+def _fit_rows(
+    estimator: BaseEstimator,
+    X: Any,
+    labels: NDArray[Any] | None,
+    weights: NDArray[Any] | None,
+    rows: slice,
+    fixed: dict[str, Any],
+) -> None:
+    weight = {} if weights is None else {"sample_weight": weights[rows]}
     *before, last = steps_of(estimator)
     for step in before:
         # What comes before the last step of a pipeline is fitted to the first rows that it sees.
         X = step.transform(X) if _is_fitted(step) else step.fit_transform(X)
-    if block.y is None:
+    if labels is None:
         last.partial_fit(X, **weight)
     else:
-        last.partial_fit(X, block.y[rows], **fixed, **weight)
+        last.partial_fit(X, labels[rows], **fixed, **weight)
 
 
 def _is_fitted(step: Any) -> bool:
