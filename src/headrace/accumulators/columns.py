@@ -198,12 +198,15 @@ class ColumnSummary:
             Rows without a value.
         """
         hitters = HeavyHitters.of(values, counts[counts > undercount] - undercount)
-        return replace(
-            cls.empty("string"),
-            rows=nulls + int(counts.sum()),
+        rows = int(counts.sum())
+        if undercount:
+            hitters = replace(hitters, error=hitters.error + undercount, n=rows)
+        return cls(
+            "string",
+            rows=nulls + rows,
             nulls=nulls,
             lengths=Moments.of(lengths, counts),
-            hitters=replace(hitters, error=hitters.error + undercount, n=int(counts.sum())),
+            hitters=hitters,
             distinct=DistinctCount.of_hashes(hashes),
         )
 
@@ -283,5 +286,5 @@ def _integers_only(finite: NDArray[Any]) -> bool:
     """Whether no value has a fraction; looks at a few before it looks at all."""
     if finite.dtype.kind != "f":
         return True
-    few = finite[:: max(1, len(finite) // 64)]
-    return bool((few == np.floor(few)).all()) and bool((finite == np.floor(finite)).all())
+    few = finite[:: max(1, len(finite) // 16)].tolist()
+    return all(value.is_integer() for value in few) and bool((finite == np.floor(finite)).all())

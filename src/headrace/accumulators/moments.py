@@ -223,6 +223,9 @@ def _blocks(values: NDArray[Any]) -> NDArray[np.float64]:
 
 def _pool(blocks: NDArray[np.float64]) -> tuple[int, float, float, float, float]:
     """Merge the rows (n, mean, m2, m3, m4) of all blocks at once."""
+    if len(blocks) == 1:
+        first, *rest = blocks[0].tolist()
+        return (int(first), *rest)
     n, mean, m2, m3, m4 = blocks.T
     total = n.sum()
     centre = mean[0] + _total((mean - mean[0]) * (n / total))

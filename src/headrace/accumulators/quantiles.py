@@ -113,7 +113,7 @@ class QuantileSketch:
         first, last = values[0].item(), values[-1].item()
         if n <= points:
             return cls(points, (Buffer(values.copy(), n),), 0.0, first, last)
-        return cls(points, (Buffer(values[_ranks(n, points)], n),), n / (2 * points), first, last)
+        return cls(points, (Buffer(values.take(_ranks(n, points)), n),), n / (2 * points), first, last)
 
     @classmethod
     def of_counts(cls, values: NDArray[Any], counts: NDArray[np.int64], *, points: int = POINTS) -> Self:
