@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -62,6 +62,11 @@ def test_moments_are_the_same_bits_with_and_without_compiled_loops(seed, rows, d
     ),
     st.integers(0, 3),
 )
+@example(np.append(np.ones(_BLOCK - 1), 6e102), 1)  # the cubes overflow, the squares do not
+@example(np.append(np.ones(_BLOCK - 1), 6e102), 2)
+@example(np.append(np.ones(_BLOCK - 1), 2e153), 1)
+@example(np.append(np.ones(_BLOCK - 1), 2e154), 3)
+@example(np.append(np.ones(_BLOCK - 1), 1.7e308), 1)
 @settings(max_examples=40, deadline=None)
 def test_moments_of_extreme_values_are_the_same_bits(block, repeats):
     plain, quick = both(lambda: Moments.of(np.tile(block, repeats)))

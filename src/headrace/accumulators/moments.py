@@ -147,7 +147,8 @@ def _compiled(values: NDArray[Any]) -> tuple[int, float, float, float, float] | 
         return None
     blocks, pooled = np.empty((math.ceil(len(values) / _BLOCK), 5)), np.empty(5)
     loops.block_moments(values, np.empty((3, _BLOCK // STRIPE, LANES)), blocks, pooled)
-    _, mean, m2, m3, m4 = pooled.tolist()
+    # One block is not pooled, as in `_pool`: a sum of cubes that overflowed, times a distance of 0, would be NaN.
+    _, mean, m2, m3, m4 = (blocks[0] if len(blocks) == 1 else pooled).tolist()
     return (len(values), mean, m2, m3, m4) if math.isfinite(mean) else None
 
 
