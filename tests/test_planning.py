@@ -9,12 +9,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from headrace import compiling
+from headrace.data.dataset import Dataset
+from headrace.data.reading import read_chunk
 from headrace.data.storage import remove_tree, write_bytes
-from headrace.engine.plan import ALLOCATOR_BYTES, PROCESS_BYTES, VALIDATION_ROWS
+from headrace.engine.plan import ALLOCATOR_BYTES, LEADING_BYTES, PROCESS_BYTES, VALIDATION_ROWS
+from headrace.engine.source import source_of
 from headrace.opening import judged_rows, open_data
-from headrace.planning import plan_run, plan_within
+from headrace.planning import LED_COPIES, most_texts, plan_run, plan_within
 from headrace.training import trees
 from headrace.workflow import WorkflowFile, parse_workflow
 
@@ -80,10 +85,51 @@ def test_the_columns_of_a_very_wide_table_are_planned_some_at_a_time(wide: Path,
     assert any("columns are profiled" in note for note in plan.notes)
     assert (
         plan.memory_leading
-        > PROCESS_BYTES + ALLOCATOR_BYTES + len(opened.profiled.columns) * 6 * opened.detail.bytes
+        > LEADING_BYTES + ALLOCATOR_BYTES + len(opened.profiled.columns) * 6 * opened.detail.bytes
     )
     narrow = plan_run(options, open_data(options, 4096 * MIB), workers=1, threads=1, memory_budget=64 * MIB)
     assert [each.name for each in narrow.passes] == ["profile", "epoch 1", "test"]
+
+
+@given(
+    st.lists(
+        st.lists(
+            st.sampled_from(["", "a", "bb", "ccc", None]) | st.text(max_size=3), min_size=1, max_size=40
+        ),
+        min_size=1,
+        max_size=5,
+    ),
+    st.booleans(),
+    st.integers(1, 1 << 12),
+)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_chunk_has_more_texts_in_a_column_than_are_planned(
+    tmp_path: Path, groups: list[list[str | None]], coded: bool, memory: int
+) -> None:
+    schema = pa.schema({"x": pa.string(), "y": pa.int64()})
+    with pq.ParquetWriter(tmp_path / "texts.parquet", schema, use_dictionary=coded) as writer:
+        for texts in groups:
+            writer.write_table(pa.table({"x": texts, "y": range(len(texts))}, schema=schema))
+    dataset = Dataset(str(tmp_path / "texts.parquet"), memory=memory * 64)
+    planned = most_texts(dataset, source_of(dataset, ["x", "y"]))
+    for chunk in dataset.chunks:
+        table = read_chunk(chunk, dataset.schema, ["x"], dictionary=False)
+        assert len(table["x"].unique().drop_null()) <= planned <= max(each.rows for each in dataset.chunks)
+    assert most_texts(dataset, source_of(dataset, ["y"])) == 0
+
+
+def test_what_counts_repeated_rows_is_planned(wide: Path) -> None:
+    plain, counted = (
+        plan_run(options, open_data(options, 4096 * MIB), workers=1, threads=1, memory_budget=4096 * MIB)
+        for options in (
+            workflow(wide, "checks: {duplicates: false}\n"),
+            workflow(wide, "checks: {duplicates: true}\n"),
+        )
+    )
+    # 2,000 rows of two halves of a hash and a count; one of a chunk, and as many as are merged at once.
+    assert counted.memory_leading - plain.memory_leading == 2_000 * 24 * LED_COPIES
+    assert (counted.memory_projected - plain.memory_projected) % (2_000 * 24) == 0
+    assert counted.memory_projected > plain.memory_projected
 
 
 def test_validation_rows_of_very_wide_tables_are_fewer(wide: Path) -> None:
@@ -115,7 +161,7 @@ def test_threads_of_the_leading_process_hold_what_it_does(wide: Path) -> None:
         for each in (False, True)
     )
     assert here.memory_projected == apart.memory_projected
-    led = apart.memory_leading - PROCESS_BYTES - ALLOCATOR_BYTES
+    led = apart.memory_leading - LEADING_BYTES - ALLOCATOR_BYTES
     assert here.memory_leading == here.memory_projected + led > here.memory_projected
 
 

@@ -10,7 +10,7 @@ from headrace.accumulators.native import want_loops
 if TYPE_CHECKING:
     from headrace.cluster.workers import Workers
 
-LATER = ("sklearn.metrics", "skops.io")
+LATER = ("sklearn.metrics", "headrace.skopsio")
 """What would else be loaded at the first commit of a learner: for a second or two all threads would wait for it."""
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import replace
 from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING
 
+from headrace.accumulators.rowhash import LIMIT, ROW_BYTES
 from headrace.compiling import RESIDENT
 from headrace.data.embeddings import made_bytes
 from headrace.data.ranges import GAP
+from headrace.data.schemas import is_text
 from headrace.data.storage import is_local, open_filesystem
 from headrace.engine.embedding import resident_bytes
 from headrace.engine.past import MOST_ROWS
@@ -24,6 +27,7 @@ from headrace.opening import (
 )
 from headrace.preparation.footprint import fitted_bytes, found_bytes
 from headrace.preparation.needs import reduced_texts
+from headrace.profiling.duplicates import RepeatFinder
 from headrace.profiling.slabs import deal_finders, rest_of
 from headrace.training.dask_models import DASK_MODELS
 from headrace.training.dask_solving import COPIES
@@ -96,7 +100,11 @@ def plan_run(
         copies *= most_preparations(workflow.search, workflow.models)
     learnt = preparation_finders(workflow, opened)
     slabs = [(slab.name, _reads(dataset, slab.source)) for slab in opened.slabs]
-    _, left = deal_finders(opened.slabs, finders_of_run(workflow, opened)[0])
+    finders, _ = finders_of_run(workflow, opened)
+    _, left = deal_finders(opened.slabs, finders)
+    counted = (
+        sum(isinstance(each, RepeatFinder) for each in finders) * ROW_BYTES * min(LIMIT, opened.profiled.rows)
+    )
     rest = [_reads(dataset, rest_of(opened.profiled, left, splitter.columns))] if left else []
     return make_plan(
         max([*(reads for _, reads in slabs), *rest], key=attrgetter("largest")),
@@ -126,11 +134,12 @@ def plan_run(
         ],
         looked_back=None if opened.looked_back is None else _reads(dataset, opened.looked_back),
         learnt_again=_learnt_again(workflow, opened),
-        found=_training_parts(splitter) * sum(found_bytes(each, opened.trained.rows) for each in learnt),
+        found=counted
+        + _training_parts(splitter) * sum(found_bytes(each, opened.trained.rows) for each in learnt),
         fitted=sum(fitted_bytes(each, opened.trained.rows) for each in learnt),
         loaded=resident_bytes(opened.profiled.embeddings, threads) + (RESIDENT if opened.native else 0),
         grown=_grown(workflow, opened, workers),
-        led=_led(workflow, opened),
+        led=_led(workflow, opened) + LED_COPIES * counted,
         in_process=in_process,
     )
 
@@ -241,7 +250,25 @@ def _reads(dataset: Dataset, source: Source, *, share: float = 0.0) -> Reads:
         f"{first.row_groups[0]}{until}",
         most_rows=math.ceil(share * max(each.rows for each in source.chunks)),
         fetched=_fetched(dataset, source),
+        texts=most_texts(dataset, source),
     )
+
+
+def most_texts(dataset: Dataset, source: Source) -> int:
+    """Bound the distinct texts in one column of one chunk: each takes 5 bytes of its file or more, and 4 as a code."""
+    files = {file.path: file for file in dataset.files}
+    names = [name for name in source.columns if is_text(dataset.schema.field(name).type)]
+    most = 0
+    for chunk in source.chunks:
+        found: Counter[str] = Counter()
+        for piece in chunk.pieces:
+            for group in (files[piece.path].row_groups[number] for number in piece.row_groups):
+                part = (piece.rows if piece.within else group.rows) / group.rows
+                for name in names:
+                    if name in group.columns:
+                        found[name] += math.ceil(part * min(group.rows, group.columns[name].memory // 9))
+        most = max([most, *found.values()])
+    return most
 
 
 def _fetched(dataset: Dataset, source: Source) -> int:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import distributed
 import psutil
+import pyarrow as pa
 import pytest
 
 from headrace.cluster.config import ClusterFile
@@ -44,6 +45,18 @@ def test_threads_share_this_process_with_blas_pinned_and_nothing_left_behind():
         assert listening(psutil.Process()) <= {"127.0.0.1"}
     assert os.environ.get("OMP_NUM_THREADS") == before
     assert logging.getLogger("distributed").level == level
+
+
+def allocator() -> str:
+    return str(pa.default_memory_pool().backend_name)
+
+
+@pytest.mark.parametrize("processes", [False, True])
+def test_arrow_of_workers_uses_the_allocator_that_gives_back_what_is_free(processes: bool) -> None:
+    before = allocator()
+    with ClusterFile.model_validate({**SMALL, "processes": processes}).connect() as client:
+        assert client.submit(allocator, pure=False).result() == "system"
+    assert allocator() == before
 
 
 def length(held: list[bytes]) -> int:

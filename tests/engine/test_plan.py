@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from headrace.engine.plan import (
@@ -10,6 +12,7 @@ from headrace.engine.plan import (
     MIB,
     PROCESS_BYTES,
     SUMMARY_BYTES,
+    TEXT_BYTES,
     VALIDATION_ROWS,
     Plan,
     Reads,
@@ -63,6 +66,23 @@ def test_projected_memory_is_the_sum_in_its_docstring() -> None:
         PROCESS_BYTES + ALLOCATOR_BYTES + COPIES_OF_A_CHUNK * 2 * MIB + 4 * 1_000 * 24 + 2 * 10_000 * 24
     )
     assert projected(10) == expected
+
+
+@pytest.mark.parametrize("texts", [1_000, 30_000, 33_000, 120_000, 140_000, 500_000])
+def test_arrow_tells_texts_apart_within_what_is_planned(texts: int) -> None:
+    pool = pa.proxy_memory_pool(pa.system_memory_pool())
+    column = pa.array([f"{number:x}" for number in range(texts)])
+    coded = pc.dictionary_encode(column, memory_pool=pool)
+    assert len(coded.dictionary) == texts
+    taken, planned = pool.max_memory(), Reads(1, texts, 0, largest=column.nbytes, texts=texts).at_work
+    del coded  # before its pool
+    assert planned / 3 < taken <= planned
+
+
+def test_chunks_of_many_short_texts_need_more_than_their_copies() -> None:
+    short = Reads(1, 1_000, 0, largest=14_000, texts=1_000)
+    assert short.at_work == 2 * 14_000 + TEXT_BYTES * 1_000 > COPIES_OF_A_CHUNK * 14_000
+    assert Reads(1, 1_000, 0, largest=100_000, texts=1_000).at_work == COPIES_OF_A_CHUNK * 100_000
 
 
 def test_projected_memory_does_not_grow_with_the_number_of_chunks() -> None:

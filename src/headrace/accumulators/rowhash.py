@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 LIMIT = 1 << 19
 """Distinct rows up to which counts are exact: 12 MB."""
+ROW_BYTES = 24
+"""Bytes of one distinct row: both halves of its hash, and its count."""
 _BLOCK = 1 << 15
 """Rows taken in at a time, so that they stay in the cache."""
 # Fractions of the golden ratio and of square roots: words without a pattern of their own.

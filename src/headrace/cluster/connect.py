@@ -39,7 +39,12 @@ ONE_THREAD = dict.fromkeys(
 # Chunks are of one size, so the memory of one serves the next. Dask's own setting gives every freed array back to the
 # system at once, whose zeroed pages then cost a third of a pass; all of it kept lies in pieces among what lives longer: over
 # 120 chunks a worker then took 600 MiB in place of 530.
-KEPT_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(4 << 20), "MALLOC_TRIM_THRESHOLD_": str(32 << 20)}
+# Arrow's own allocator keeps what is free out of reach of these settings: 200 MiB after a column of a million distinct texts.
+KEPT_MEMORY = {
+    "MALLOC_MMAP_THRESHOLD_": str(4 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(32 << 20),
+    "ARROW_DEFAULT_MEMORY_POOL": "system",
+}
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Numbers of glibc's ``malloc.h``."""
@@ -91,7 +96,7 @@ def connect(cluster: ClusterFile) -> Iterator[Client]:
         stack.enter_context(dask.config.set(settings_of(cluster)))
         if not cluster.processes:
             stack.enter_context(_one_thread_here())
-            _give_back_large_arrays()
+            stack.enter_context(_large_arrays_given_back())
         count = cluster.worker_count
         start: Any = LocalCluster  # untyped
         workers: Any = stack.enter_context(
@@ -135,7 +140,7 @@ WARM = ("headrace.profiling.measure", "headrace.training.streaming", "sklearn.li
 """What the first tasks of a run would load."""
 WARM_THREADS = ("pandas",)
 """What pyarrow loads with the first column that it hands to numpy: every thread would wait for it."""
-WARM_HERE = ("sklearn.linear_model", "sklearn.metrics", "skops.io")
+WARM_HERE = ("sklearn.linear_model", "sklearn.metrics", "headrace.skopsio")
 """What this process will load once the workers have profiled."""
 
 
@@ -204,16 +209,25 @@ def _one_thread_here() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _give_back_large_arrays() -> None:
-    """Let the allocator of this process give large arrays back when they are freed, and keep memory for small ones.
+@contextmanager
+def _large_arrays_given_back() -> Iterator[None]:
+    """Let the allocator of this process give large arrays back when they are freed, and keep memory for small ones; Arrow uses it too.
 
     By itself glibc raises the size from which it does so up to 32 MiB with every array that is freed. The matrices of
     chunks then lie among what lives longer, in a heap for each thread: over 40 chunks half a gibibyte was free and lost.
     """
+    import pyarrow as pa
+
     if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
         allocator = ctypes.CDLL(None)
         allocator.mallopt(M_MMAP_THRESHOLD, LARGE_ARRAY)
         allocator.mallopt(M_TRIM_THRESHOLD, KEPT_FREE)
+    before = pa.default_memory_pool()
+    pa.set_memory_pool(pa.system_memory_pool())
+    try:
+        yield
+    finally:
+        pa.set_memory_pool(before)
 
 
 @contextmanager

@@ -14,11 +14,17 @@ MIB = 1 << 20
 PROCESS_BYTES = 280 * MIB
 """Resident size of a worker that has loaded its libraries and holds no data."""
 
+LEADING_BYTES = 320 * MIB
+"""Resident size of the process that leads a run, which has besides loaded what it packages models with."""
+
 ALLOCATOR_BYTES = 64 * MIB
 """Freed memory that the allocator keeps for the next chunk: the trim threshold of the workers."""
 
 COPIES_OF_A_CHUNK = 4
 """A decoded chunk, its rows in training order, what the decoder holds beside them, and what lies between."""
+
+TEXT_BYTES = 96
+"""What Arrow takes to tell one text from others: an entry of its table, which is up to a quarter full, and room for the text to grow."""
 
 SUMMARY_BYTES = 128 << 10
 """A full summary of one column, in one part of the split and one class: quantiles, frequent values, distinct values."""
@@ -56,11 +62,15 @@ class Reads:
     """Rows that are prepared of one chunk at most."""
     fetched: int = 0
     """Compressed bytes of one chunk that are held while it is decoded, at most; 0 where files are read in place."""
+    texts: int = 0
+    """Distinct texts in one column of one chunk, at most."""
 
     @property
     def at_work(self) -> int:
-        """Bytes of the copies of the largest chunk, with what a store has sent of it."""
-        return COPIES_OF_A_CHUNK * self.largest + self.fetched
+        """Bytes of the copies of the largest chunk, or of two while texts are told apart, with what a store has sent of it."""
+        return (
+            max(COPIES_OF_A_CHUNK * self.largest, 2 * self.largest + TEXT_BYTES * self.texts) + self.fetched
+        )
 
 
 @dataclass(frozen=True)
@@ -185,7 +195,7 @@ def make_plan(
     learnt_again : int, optional
         Bytes of what the preparation learns of a chunk in a pass of its own; 0 when it needs none.
     found : int, optional
-        Bytes of what the preparation finds in the pass of the profile, beside it.
+        Bytes of what preparation and checks find in the pass of the profile, beside it.
     fitted : int, optional
         Bytes of what a fitted preparation holds by value.
     loaded : int, optional
@@ -227,7 +237,7 @@ def make_plan(
         most = f"most of it for products of tokens, {again / MIB:,.0f} MiB"
     findings = found * (merged_at_once(profiled, workers=workers, threads=threads) + threads)
     if findings > max(summaries, again, projected // 4):
-        most = f"most of it for what the preparation finds beside the profile, {findings / MIB:,.0f} MiB"
+        most = f"most of it for what is found beside the profile, {findings / MIB:,.0f} MiB"
     if grown > projected // 2:
         most = (
             f"{grown / MIB:,.0f} MiB for what boosted trees hold of each row while they grow, "
@@ -244,7 +254,7 @@ def make_plan(
         threads=threads,
         memory_budget=memory_budget,
         memory_projected=projected,
-        memory_leading=led + (projected if in_process else PROCESS_BYTES + ALLOCATOR_BYTES),
+        memory_leading=led + (projected if in_process else LEADING_BYTES + ALLOCATOR_BYTES),
         notes=(*notes, *kept),
         largest_at=most,
         cached=cached,
@@ -282,7 +292,7 @@ def project_memory(
 
     A process without data; what the allocator keeps; and what boosted trees hold while they grow, or the largest of three, each with
     the copies of a chunk at work for each thread, and the bytes of it that a store has sent: the
-    summaries of a profile (`summary_memory`) with what a preparation finds beside it (of which a merge holds one more, before it
+    summaries of a profile (`summary_memory`) with what preparation and checks find beside it (of which a merge holds one more, before it
     is cut to its bound), what a preparation learns in a pass of its own, or, in training, the prepared blocks that wait for their turn
     (at most twice as many as there are threads in all, or as many when folds prepare them in their own way, and they may
     gather on one worker), once for each such fold, with the validation rows, once held and once put together, and what each fitted preparation holds by value.

@@ -49,10 +49,10 @@ def dump_pipeline(pipeline: Any) -> bytes:
     PackageError
         When the pipeline holds what skops cannot write, or what could not be loaded again.
     """
-    import skops.io
+    from headrace import skopsio
 
     try:
-        written = skops.io.dumps(pipeline)
+        written = skopsio.dumps(pipeline)
     except Exception as error:
         raise PackageError(
             f"the model cannot be written as skops: {error}",
@@ -86,7 +86,7 @@ def load_pipeline(data: bytes, *, where: str) -> Any:
     PackageError
         When it is not skops, is damaged, or names a type that is not trusted.
     """
-    import skops.io
+    from headrace import skopsio
 
     refused = [name for name in _untrusted(data, where) if name not in TRUSTED]
     if refused:
@@ -96,7 +96,7 @@ def load_pipeline(data: bytes, *, where: str) -> Any:
             mend="nothing was loaded; train the model with trusted types or load it by hand",
         )
     try:
-        return skops.io.loads(data, trusted=list(TRUSTED))
+        return skopsio.loads(data, trusted=list(TRUSTED))
     except Exception as error:
         raise PackageError(f"cannot be loaded: {type(error).__name__}: {error}", where=where) from error
 
@@ -126,10 +126,10 @@ def needed_trust(data: bytes) -> list[str]:
 
 
 def _untrusted(data: bytes, where: str) -> list[str]:
-    import skops.io
+    from headrace import skopsio
 
     try:
-        return list(skops.io.get_untrusted_types(data=data))
+        return list(skopsio.get_untrusted_types(data=data))
     except Exception as error:  # a hostile file can make the parser fail in any way
         raise PackageError(
             f"is not a skops file: {type(error).__name__}: {error}",

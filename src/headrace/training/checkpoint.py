@@ -60,12 +60,12 @@ def dump_estimator(estimator: BaseEstimator) -> bytes:
     RunError
         When it holds what skops cannot write, or what `load_estimator` would refuse.
     """
-    import skops.io
+    from headrace import skopsio
 
     name = _path(estimator)
     try:
-        written: bytes = skops.io.dumps(estimator)
-        refused = set(skops.io.get_untrusted_types(data=written)) - {*TRUSTED, name}
+        written: bytes = skopsio.dumps(estimator)
+        refused = set(skopsio.get_untrusted_types(data=written)) - {*TRUSTED, name}
     except Exception as error:  # whatever an estimator raises while it is taken apart
         raise RunError(f"cannot be written as skops: {error}", where=name) from error
     if refused:
@@ -81,10 +81,10 @@ def load_estimator(data: bytes, name: str) -> Any:
     RunError
         When it names another type, or is damaged.
     """
-    import skops.io
+    from headrace import skopsio
 
     try:
-        return skops.io.loads(data, trusted=[*TRUSTED, name])
+        return skopsio.loads(data, trusted=[*TRUSTED, name])
     except Exception as error:  # a hostile file can make the parser fail in any way
         raise RunError(f"cannot be loaded: {type(error).__name__}: {error}", where=name) from error
 
