@@ -55,7 +55,7 @@ def allocator() -> str:
 def test_arrow_of_workers_uses_the_allocator_that_gives_back_what_is_free(processes: bool) -> None:
     before = allocator()
     with ClusterFile.model_validate({**SMALL, "processes": processes}).connect() as client:
-        assert client.submit(allocator, pure=False).result() == "system"
+        assert client.submit(allocator, pure=False).result() == "jemalloc"
     assert allocator() == before
 
 

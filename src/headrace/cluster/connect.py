@@ -39,12 +39,13 @@ ONE_THREAD = dict.fromkeys(
 # Chunks are of one size, so the memory of one serves the next. Dask's own setting gives every freed array back to the
 # system at once, whose zeroed pages then cost a third of a pass; all of it kept lies in pieces among what lives longer: over
 # 120 chunks a worker then took 600 MiB in place of 530.
-# Arrow's own allocator keeps what is free out of reach of these settings: 200 MiB after a column of a million distinct texts.
-KEPT_MEMORY = {
-    "MALLOC_MMAP_THRESHOLD_": str(4 << 20),
-    "MALLOC_TRIM_THRESHOLD_": str(32 << 20),
-    "ARROW_DEFAULT_MEMORY_POOL": "system",
-}
+KEPT_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(4 << 20), "MALLOC_TRIM_THRESHOLD_": str(32 << 20)}
+
+ARROW_ALLOCATOR = "jemalloc"
+"""Which of its allocators Arrow uses: this one gives back within a second what is free.
+
+By itself it takes mimalloc, which keeps 150 MiB after a column of a million distinct texts; glibc's lies in ever more pieces with many chunks.
+"""
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Numbers of glibc's ``malloc.h``."""
@@ -182,13 +183,24 @@ def settings_of(cluster: Workers) -> dict[str, Any]:
         # its messages for developers are kept whole, and ours carry states: a thousand may take a gigabyte
         "distributed.admin.low-level-log-length": 0,
         # libraries read these once, when they are loaded, so they must be there before the process is
-        "distributed.nanny.pre-spawn-environ": {**ONE_THREAD, **KEPT_MEMORY},
+        "distributed.nanny.pre-spawn-environ": {**ONE_THREAD, **kept_memory()},
     }
     if cluster.dashboard == "off":
         # Dask's HTTP server always listens (here on loopback, on any port); without a dashboard it serves nothing
         settings["distributed.scheduler.http.routes"] = []
         settings["distributed.worker.http.routes"] = []
     return settings
+
+
+def kept_memory() -> dict[str, str]:
+    """Say by which variables a worker process is told how much of what is free it keeps."""
+    return {**KEPT_MEMORY, **({"ARROW_DEFAULT_MEMORY_POOL": ARROW_ALLOCATOR} if _has_allocator() else {})}
+
+
+def _has_allocator() -> bool:
+    import pyarrow as pa
+
+    return ARROW_ALLOCATOR in pa.supported_memory_backends()
 
 
 @contextmanager
@@ -211,7 +223,7 @@ def _one_thread_here() -> Iterator[None]:
 
 @contextmanager
 def _large_arrays_given_back() -> Iterator[None]:
-    """Let the allocator of this process give large arrays back when they are freed, and keep memory for small ones; Arrow uses it too.
+    """Let the allocators of this process give large arrays back when they are freed, and keep memory for small ones.
 
     By itself glibc raises the size from which it does so up to 32 MiB with every array that is freed. The matrices of
     chunks then lie among what lives longer, in a heap for each thread: over 40 chunks half a gibibyte was free and lost.
@@ -223,7 +235,8 @@ def _large_arrays_given_back() -> Iterator[None]:
         allocator.mallopt(M_MMAP_THRESHOLD, LARGE_ARRAY)
         allocator.mallopt(M_TRIM_THRESHOLD, KEPT_FREE)
     before = pa.default_memory_pool()
-    pa.set_memory_pool(pa.system_memory_pool())
+    if _has_allocator():
+        pa.set_memory_pool(pa.jemalloc_memory_pool())
     try:
         yield
     finally:
