@@ -4,13 +4,13 @@ import asyncio
 import gc
 import logging
 import os
+import sys
 import time
 import tracemalloc
 from typing import TYPE_CHECKING
 
 import distributed
 import psutil
-import pyarrow as pa
 import pytest
 
 from headrace.cluster.config import ClusterFile
@@ -47,16 +47,16 @@ def test_threads_share_this_process_with_blas_pinned_and_nothing_left_behind():
     assert logging.getLogger("distributed").level == level
 
 
-def allocator() -> str:
-    return str(pa.default_memory_pool().backend_name)
+def loaded(names: list[str]) -> bool:
+    return set(names) <= set(sys.modules)
 
 
-@pytest.mark.parametrize("processes", [False, True])
-def test_arrow_of_workers_uses_the_allocator_that_gives_back_what_is_free(processes: bool) -> None:
-    before = allocator()
-    with ClusterFile.model_validate({**SMALL, "processes": processes}).connect() as client:
-        assert client.submit(allocator, pure=False).result() == "jemalloc"
-    assert allocator() == before
+def test_worker_processes_have_loaded_what_tasks_are_made_of_before_the_first_one_comes() -> None:
+    with ClusterFile.model_validate({**SMALL, "processes": True}).connect() as client:
+        assert client.run(
+            loaded, ["headrace.engine.spans", "fsspec", "pandas", "sklearn.linear_model"]
+        ).popitem()[1]
+    assert loaded(["headrace.skopsio"])
 
 
 def length(held: list[bytes]) -> int:

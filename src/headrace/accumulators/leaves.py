@@ -15,6 +15,7 @@ from headrace.accumulators.hashing import hash_strings
 from headrace.accumulators.hitters import COUNTERS, EXACT
 from headrace.accumulators.native import wanted_loops
 from headrace.accumulators.validity import null_mask
+from headrace.freeing import release_texts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -132,7 +133,10 @@ def summarize(column: pa.ChunkedArray, groups: Groups) -> list[ColumnSummary]:
     """
     kind = kind_of(column.type)
     if kind == "string":
-        return _strings(_dictionary(column), groups)
+        coded = _dictionary(column)
+        summaries = _strings(coded, groups)
+        release_texts(len(coded.dictionary))
+        return summaries
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     array = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)

@@ -10,6 +10,7 @@ import sys
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from headrace.engine.terminations import listen
@@ -40,12 +41,6 @@ ONE_THREAD = dict.fromkeys(
 # system at once, whose zeroed pages then cost a third of a pass; all of it kept lies in pieces among what lives longer: over
 # 120 chunks a worker then took 600 MiB in place of 530.
 KEPT_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(4 << 20), "MALLOC_TRIM_THRESHOLD_": str(32 << 20)}
-
-ARROW_ALLOCATOR = "jemalloc"
-"""Which of its allocators Arrow uses: this one gives back within a second what is free.
-
-By itself it takes mimalloc, which keeps 150 MiB after a column of a million distinct texts; glibc's lies in ever more pieces with many chunks.
-"""
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Numbers of glibc's ``malloc.h``."""
@@ -95,9 +90,13 @@ def connect(cluster: ClusterFile) -> Iterator[Client]:
     with ExitStack() as stack:
         stack.enter_context(quiet())
         stack.enter_context(dask.config.set(settings_of(cluster)))
-        if not cluster.processes:
+        loading = Thread(target=_load, args=(LOADED_HERE,), daemon=True)
+        if cluster.processes:
+            stack.enter_context(dask.config.set({"distributed.worker.preload": LOADED}))
+            loading.start()
+        else:
             stack.enter_context(_one_thread_here())
-            stack.enter_context(_large_arrays_given_back())
+            _give_back_large_arrays()
         count = cluster.worker_count
         start: Any = LocalCluster  # untyped
         workers: Any = stack.enter_context(
@@ -118,7 +117,7 @@ def connect(cluster: ClusterFile) -> Iterator[Client]:
         connected = stack.enter_context(client(workers))
         if cluster.processes:
             listen(connected)
-            _warm_up(connected)
+            loading.join()
         else:
             _load(WARM_THREADS)
         yield connected
@@ -137,23 +136,13 @@ def _require_writable(directory: str) -> None:
         ) from error
 
 
-WARM = ("headrace.profiling.measure", "headrace.training.streaming", "sklearn.linear_model")
-"""What the first tasks of a run would load."""
+LOADED = ["headrace.profiling.measure", "headrace.training.streaming", "sklearn.linear_model"]
+"""What tasks are made of. A worker loads it before it asks for any: two threads that load one package at once, such as one that takes a
+message in and one that works, each may find the other's half loaded, and the worker is lost."""
 WARM_THREADS = ("pandas",)
 """What pyarrow loads with the first column that it hands to numpy: every thread would wait for it."""
-WARM_HERE = ("sklearn.linear_model", "sklearn.metrics", "headrace.skopsio")
-"""What this process will load once the workers have profiled."""
-
-
-def _warm_up(client: Any) -> None:
-    """Let the workers load their libraries while this process plans, and this one while they work; wait for none."""
-    from threading import Thread
-
-    from distributed import fire_and_forget
-
-    for address in client.scheduler_info(n_workers=-1)["workers"]:
-        fire_and_forget(client.submit(_load, WARM, workers=[address], pure=False))
-    Thread(target=_load, args=(WARM_HERE,), daemon=True).start()
+LOADED_HERE = ("sklearn.linear_model", "sklearn.metrics", "headrace.skopsio")
+"""What this process will need, loaded while its workers load theirs, and before they send it anything."""
 
 
 def _load(modules: tuple[str, ...]) -> None:
@@ -183,24 +172,13 @@ def settings_of(cluster: Workers) -> dict[str, Any]:
         # its messages for developers are kept whole, and ours carry states: a thousand may take a gigabyte
         "distributed.admin.low-level-log-length": 0,
         # libraries read these once, when they are loaded, so they must be there before the process is
-        "distributed.nanny.pre-spawn-environ": {**ONE_THREAD, **kept_memory()},
+        "distributed.nanny.pre-spawn-environ": {**ONE_THREAD, **KEPT_MEMORY},
     }
     if cluster.dashboard == "off":
         # Dask's HTTP server always listens (here on loopback, on any port); without a dashboard it serves nothing
         settings["distributed.scheduler.http.routes"] = []
         settings["distributed.worker.http.routes"] = []
     return settings
-
-
-def kept_memory() -> dict[str, str]:
-    """Say by which variables a worker process is told how much of what is free it keeps."""
-    return {**KEPT_MEMORY, **({"ARROW_DEFAULT_MEMORY_POOL": ARROW_ALLOCATOR} if _has_allocator() else {})}
-
-
-def _has_allocator() -> bool:
-    import pyarrow as pa
-
-    return ARROW_ALLOCATOR in pa.supported_memory_backends()
 
 
 @contextmanager
@@ -221,26 +199,16 @@ def _one_thread_here() -> Iterator[None]:
                 os.environ[name] = value
 
 
-@contextmanager
-def _large_arrays_given_back() -> Iterator[None]:
-    """Let the allocators of this process give large arrays back when they are freed, and keep memory for small ones.
+def _give_back_large_arrays() -> None:
+    """Let the allocator of this process give large arrays back when they are freed, and keep memory for small ones.
 
     By itself glibc raises the size from which it does so up to 32 MiB with every array that is freed. The matrices of
     chunks then lie among what lives longer, in a heap for each thread: over 40 chunks half a gibibyte was free and lost.
     """
-    import pyarrow as pa
-
     if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
         allocator = ctypes.CDLL(None)
         allocator.mallopt(M_MMAP_THRESHOLD, LARGE_ARRAY)
         allocator.mallopt(M_TRIM_THRESHOLD, KEPT_FREE)
-    before = pa.default_memory_pool()
-    if _has_allocator():
-        pa.set_memory_pool(pa.jemalloc_memory_pool())
-    try:
-        yield
-    finally:
-        pa.set_memory_pool(before)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from headrace.cluster.address import is_loopback
 from headrace.cluster.certificates import as_files
-from headrace.cluster.connect import ONE_THREAD, TERMINATE_FRACTION, kept_memory, settings_of
+from headrace.cluster.connect import KEPT_MEMORY, ONE_THREAD, TERMINATE_FRACTION, settings_of
 from headrace.cluster.workers import Memory, ScaledWorkers, Seconds
 from headrace.errors import MissingExtraError
 
@@ -98,7 +98,7 @@ class QueuedWorkers(ScaledWorkers):
         listens = {"host": self.host} if self.host else {}
         dashboard = "127.0.0.1:0" if self.dashboard == "off" else self.dashboard
         prologue = [
-            *(f"export {name}={value}" for name, value in {**ONE_THREAD, **kept_memory()}.items()),
+            *(f"export {name}={value}" for name, value in {**ONE_THREAD, **KEPT_MEMORY}.items()),
             f"export DASK_INTERNAL_INHERIT_CONFIG={inherited(settings_of(self))}",
             *self.prologue,
         ]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, model_validator
 
 from headrace.cluster.certificates import settings_at, texts_of
-from headrace.cluster.connect import ONE_THREAD, TERMINATE_FRACTION, kept_memory, settings_of
+from headrace.cluster.connect import KEPT_MEMORY, ONE_THREAD, TERMINATE_FRACTION, settings_of
 from headrace.cluster.jobqueue import inherited
 from headrace.cluster.workers import ScaledWorkers, Seconds
 from headrace.errors import MissingExtraError
@@ -123,7 +123,7 @@ def cluster_object(cluster: KubernetesCluster, name: str) -> dict[str, Any]:
         settings |= settings_at(CERTIFICATES)
     environment = {
         **ONE_THREAD,
-        **kept_memory(),
+        **KEPT_MEMORY,
         "DASK_INTERNAL_INHERIT_CONFIG": inherited(settings),
         "DASK_SCHEDULER_ADDRESS": f"{protocol}://{name}-scheduler.{cluster.namespace}.svc.cluster.local:8786",
     }

@@ -22,6 +22,7 @@ from headrace.data.retrying import failures, passes
 from headrace.data.schemas import is_text
 from headrace.data.storage import open_filesystem, storage_error
 from headrace.errors import DataError
+from headrace.freeing import release_texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -131,6 +132,8 @@ def read_chunk(
     if columns:
         table = pa.concat_tables(tables)
         table = (table.unify_dictionaries() if dictionary else table).combine_chunks()
+        coded = (column for column in table.columns if column.type == CODED and column.num_chunks)
+        release_texts(max((len(column.chunk(0).dictionary) for column in coded), default=0))
     else:  # a table without columns forgets its rows when concatenated
         table = pa.table({"rows": pa.nulls(count.kept)}).select([])
     _LAST.count = count
