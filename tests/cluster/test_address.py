@@ -54,6 +54,8 @@ def test_a_scheduler_that_runs_is_joined_pinned_and_left_running(running_schedul
             assert scheduler_of(client) == running_scheduler
             assert client.submit(variable, "HEADRACE_TEST", pure=False).result() == "here"
             assert client.submit(variable, "OPENBLAS_NUM_THREADS", pure=False).result() == "1"
+            loaded = client.run(lambda: "headrace.training.streaming" in sys.modules)
+            assert all(loaded.values())
             assert chunks_of(client) == 1 << 20
 
 

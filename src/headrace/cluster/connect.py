@@ -17,7 +17,7 @@ from headrace.engine.terminations import listen
 from headrace.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from distributed import Client
 
@@ -90,7 +90,7 @@ def connect(cluster: ClusterFile) -> Iterator[Client]:
     with ExitStack() as stack:
         stack.enter_context(quiet())
         stack.enter_context(dask.config.set(settings_of(cluster)))
-        loading = Thread(target=_load, args=(LOADED_HERE,), daemon=True)
+        loading = Thread(target=load, args=(LOADED_HERE,), daemon=True)
         if cluster.processes:
             stack.enter_context(dask.config.set({"distributed.worker.preload": LOADED}))
             loading.start()
@@ -119,7 +119,7 @@ def connect(cluster: ClusterFile) -> Iterator[Client]:
             listen(connected)
             loading.join()
         else:
-            _load(WARM_THREADS)
+            load(WARM_THREADS)
         yield connected
 
 
@@ -145,7 +145,8 @@ LOADED_HERE = ("sklearn.linear_model", "sklearn.metrics", "headrace.skopsio")
 """What this process will need, loaded while its workers load theirs, and before they send it anything."""
 
 
-def _load(modules: tuple[str, ...]) -> None:
+def load(modules: Iterable[str]) -> None:
+    """Import modules by name."""
     from importlib import import_module
 
     for name in modules:

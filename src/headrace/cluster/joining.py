@@ -7,13 +7,13 @@ import logging
 import os
 import ssl
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from distributed.diagnostics.plugin import WorkerPlugin
 
 from headrace.cluster.certificates import AUTHORITY, Certificates, temporary_security
-from headrace.cluster.connect import ONE_THREAD, quiet, settings_of
+from headrace.cluster.connect import LOADED, ONE_THREAD, load, quiet, settings_of
 from headrace.cluster.packages import send_packages
 from headrace.cluster.versions import refuse_others, require_same_versions
 from headrace.engine.terminations import PAUSED_MEND, listen, paused
@@ -34,7 +34,7 @@ CONNECT_SECONDS = 10.0
 
 
 class Pinned(WorkerPlugin):
-    """Gives a worker its environment, and one thread to BLAS and OpenMP, before its first task.
+    """Gives a worker its environment, one thread to BLAS and OpenMP, and what tasks are made of, before its first task.
 
     Parameters
     ----------
@@ -46,12 +46,14 @@ class Pinned(WorkerPlugin):
         self.environment = environment
 
     def setup(self, worker: object) -> None:
-        """Set the variables for libraries that are loaded later, and call those that are loaded."""
+        """Set the variables for libraries that are loaded later, call those that are loaded, and load what tasks need."""
         del worker
         from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # ships no types
 
         os.environ.update({**ONE_THREAD, **self.environment})
         threadpool_limits(limits=1)
+        with suppress(ImportError):  # a worker that lacks something is refused by name
+            load(LOADED)
 
 
 @contextmanager
