@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import pickle
-import subprocess
-import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -160,27 +158,3 @@ def test_pandas_indexes_are_plain_columns(tmp_path: Path) -> None:
     frame.to_parquet(tmp_path / "a.parquet")
     data = Dataset(str(tmp_path))
     assert data.head().to_dict("list") == {"x": [1, 2], "key": ["a", "b"]}
-
-
-KEPT = """
-import sys
-import pandas, psutil
-from headrace.data.dataset import Dataset
-from headrace.data.reading import read_chunk
-
-data = Dataset(sys.argv[1])
-read_chunk(data.chunks[0], data.schema, ["few"], dictionary=True)
-before = psutil.Process().memory_info().rss
-table = read_chunk(data.chunks[0], data.schema, ["texts"], dictionary=True)
-print((psutil.Process().memory_info().rss - before) / table.nbytes)
-"""
-
-
-def test_what_told_very_many_texts_apart_is_given_back(tmp_path: Path) -> None:
-    rows = 1_000_000
-    columns = {"texts": [f"customer-{row:012}" for row in range(rows)], "few": ["a"] * rows}
-    pq.write_table(pa.table(columns), tmp_path / "a.parquet", row_group_size=rows // 10)
-    done = subprocess.run(
-        [sys.executable, "-c", KEPT, str(tmp_path)], capture_output=True, text=True, check=True
-    )
-    assert float(done.stdout) < 3.5  # 5.3 where Arrow keeps it
