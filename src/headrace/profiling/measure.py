@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from headrace.accumulators.detail import FULL
 from headrace.accumulators.native import want_loops
 from headrace.compiling import worthwhile
+from headrace.engine.memory import give_back
 from headrace.engine.passes import Reader
 from headrace.engine.source import source_of
 from headrace.profiling.profile import compact, profile_table
@@ -88,6 +89,7 @@ def measure(
         rest = rest_of(source, left, splitter.columns if splitter else ())
         update = partial(_look_only, finders=left)
         surveys.append(reader.reduce(rest, update, Survey.merge, name="profile rows", form=survey_form(left)))
+    give_back()  # what tasks held that are threads of this process: the next pass takes memory in other sizes
     return side_by_side(surveys, source.schema.names) if len(surveys) > 1 else surveys[0]
 
 
