@@ -470,19 +470,34 @@ def test_a_worker_that_dies_in_a_pass_changes_nothing(
     require_same(json.loads(out), whole)
 
 
+@pytest.fixture(scope="module")
+def lasting(place: Path, whole: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> float:
+    """Seconds of an uninterrupted run on two processes, from its first record on."""
+    run = tmp_path_factory.mktemp("lasting") / "run"
+    process = start(
+        place, "run", str(place / "w.yaml"), "--run", str(run), "--cluster", str(place / "two.yaml")
+    )
+    wait_for((run / "run.json").exists, process)
+    began = time.monotonic()
+    _, err = process.communicate(timeout=900)
+    assert process.returncode == 0, err
+    return time.monotonic() - began
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1_800)
 @pytest.mark.parametrize("seed", range(20))
 def test_a_tree_killed_at_any_moment_goes_on_to_the_same_model(
-    seed: int, place: Path, whole: dict[str, Any], in_tmp: Path
+    seed: int, place: Path, whole: dict[str, Any], lasting: float, in_tmp: Path
 ) -> None:
     draw = random.Random(seed)
     arguments = ["run", str(place / "w.yaml"), "--run", "run", "--cluster", str(place / "two.yaml")]
-    for _ in range(1 + seed % 2):
+    times = 1 + seed % 2
+    for _ in range(times):
         process = start(place, *arguments, seconds=draw.choice([0.0, 0.2]))
         wait_for(Path("run/run.json").exists, process)
         with suppress(subprocess.TimeoutExpired):
-            process.wait(draw.uniform(0.0, 9.0))
+            process.wait(draw.uniform(0.0, 0.9) * lasting / times)
         kill_tree(process)
         arguments = ["run", "--resume", "run", "--cluster", str(place / "two.yaml")]
     require_same(finish(*arguments), whole)
