@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from headrace.accumulators import loops, merge_tree, native
-from headrace.accumulators.ascending import beginnings, look
+from headrace.accumulators.ascending import look, runs
 from headrace.accumulators.columns import ColumnSummary
 from headrace.accumulators.distinct import DistinctCount
 from headrace.accumulators.hashing import hash_numbers, splitmix64
@@ -73,7 +73,8 @@ def test_moments_of_extreme_values_are_the_same_bits(block, repeats):
     assert str(vars(plain)) == str(vars(quick))
 
 
-@given(st.integers(0, 2**32), st.integers(0, 40_000), st.sampled_from(DTYPES), st.integers(1, 2**64 - 1))
+@given(st.integers(0, 2**32), st.integers(0, 40_000), st.sampled_from(DTYPES), st.integers(1, 2**64))
+@example(0, 5_000, np.float64, 2**64)
 @settings(max_examples=60, deadline=None)
 def test_low_hashes_are_the_same(seed, rows, dtype, below):
     values = drawn(seed, rows, dtype)
@@ -160,9 +161,10 @@ def test_a_look_over_sorted_numbers_tells_the_same_with_and_without_compiled_loo
     assert (plain.zeros, plain.negatives) == (int((finite == 0).sum()), int((finite < 0).sum()))
     assert plain.low + plain.numbers - plain.high == int(np.isinf(values.astype(float)).sum())
     if len(finite):
-        begun, quickly = both(lambda: beginnings(finite, plain.distinct))
-        np.testing.assert_array_equal(begun, quickly)
+        (begun, counts), quickly = both(lambda: runs(finite, plain.distinct))
+        np.testing.assert_array_equal((begun, counts), quickly)
         np.testing.assert_array_equal(finite[begun], known)
+        np.testing.assert_array_equal(np.repeat(known, counts), finite)
 
 
 @given(st.integers(0, 2**32), st.integers(1, 30_000), st.sampled_from(DTYPES))

@@ -63,6 +63,7 @@ def test_many_tiny_chunks_are_read_by_few_tasks_that_end_together() -> None:
 
 def test_chunks_that_keep_a_thread_busy_are_read_one_by_one() -> None:
     assert len(next_span(0, 100_000, threads=2, seconds=0.5)) == 1
+    assert len(next_span(0, 100_000, threads=2, seconds=0.13)) == 2
     assert len(next_span(0, 100_000, threads=800, seconds=0.5)) == 4
 
 

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import sparse
 from sklearn import metrics
 from sklearn.linear_model import LogisticRegression, SGDClassifier
 from sklearn.naive_bayes import GaussianNB
 
 from headrace.training.prepared import Block
-from headrace.training.scoring import PART_ROWS, goodness, kind_of, outputs, parts_of, score_block
+from headrace.training.scoring import (
+    PART_ROWS,
+    goodness,
+    kind_of,
+    outputs,
+    parts_of,
+    score_block,
+    score_outputs,
+)
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(600, 4)).astype(np.float32)
@@ -27,6 +37,19 @@ def test_binary_scores_are_those_of_scikit_learn_with_weights() -> None:
     said = model.predict_proba(X)[:, 1]
     assert scores["roc_auc"] == pytest.approx(metrics.roc_auc_score(Y, said, sample_weight=weight))
     assert scores["log_loss"] == pytest.approx(metrics.log_loss(Y, said, sample_weight=weight))
+
+
+@given(st.integers(0, 2**32), st.integers(2, 400), st.integers(1, 500))
+@settings(max_examples=60, deadline=None)
+def test_ranks_are_scored_to_the_same_bits_as_by_scikit_learn_in_any_order(
+    seed: int, rows: int, steps: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    truth = rng.permutation(np.arange(rows) % 2)
+    said = rng.integers(0, steps + 1, rows) / steps
+    scores = score_outputs(said, Block(np.empty((rows, 0)), truth, None), kind="binary", classes=(0, 1))
+    assert scores["roc_auc"] == metrics.roc_auc_score(truth, said)
+    assert scores["average_precision"] == metrics.average_precision_score(truth, said)
 
 
 def test_the_auc_of_a_single_class_is_left_out_rather_than_invented() -> None:

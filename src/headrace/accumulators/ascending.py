@@ -64,8 +64,8 @@ def look(values: NDArray[Any]) -> Look:
     return Look(low, high, numbers, distinct, zeros, negatives)
 
 
-def beginnings(values: NDArray[Any], distinct: int) -> NDArray[np.int64]:
-    """Return where each distinct value begins.
+def runs(values: NDArray[Any], distinct: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return where each distinct value begins, and how often it occurs.
 
     Parameters
     ----------
@@ -76,11 +76,12 @@ def beginnings(values: NDArray[Any], distinct: int) -> NDArray[np.int64]:
 
     Returns
     -------
-    ndarray of int64, shape (distinct,)
+    places, counts : ndarray of int64, shape (distinct,)
     """
     loops = wanted_loops()
     if loops is not None:
-        places = np.empty(distinct, dtype=np.int64)
-        loops.first_places(values, places)
-        return places
-    return np.concatenate([[0], np.flatnonzero(values[1:] != values[:-1]) + 1])
+        places, counts = np.empty(distinct, dtype=np.int64), np.empty(distinct, dtype=np.int64)
+        loops.first_places(values, places, counts)
+        return places, counts
+    places = np.concatenate([[0], np.flatnonzero(values[1:] != values[:-1]) + 1])
+    return places, np.diff(places, append=len(values))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
-from headrace.accumulators.ascending import beginnings, look
+from headrace.accumulators.ascending import look, runs
 from headrace.accumulators.detail import STORED, Detail
 from headrace.accumulators.distinct import DistinctCount
 from headrace.accumulators.documents import encode_number
@@ -105,10 +105,9 @@ class ColumnSummary:
             return replace(cls.empty(kind), rows=rows, nulls=nulls, **odd)
         keys = finite
         if distinct < len(finite) // 2 or distinct <= EXACT:
-            starts = beginnings(finite, distinct)
-            keys = finite[starts]
+            starts, counts = runs(finite, distinct)
+            keys = finite.take(starts)
         if distinct <= EXACT:
-            counts = np.diff(starts, append=len(finite))
             hitters = HeavyHitters.of(keys, counts)
         else:
             hitters = HeavyHitters.of_sorted(finite, distinct)
@@ -154,7 +153,7 @@ class ColumnSummary:
             moments=Moments.of(keys, counts, ascending=True),
             quantiles=QuantileSketch.of_counts(keys, counts),
             hitters=HeavyHitters.of(keys, counts),
-            distinct=DistinctCount.of_numbers(keys),
+            distinct=DistinctCount.of_numbers(keys, distinct=len(keys)),
         )
 
     @classmethod

@@ -70,7 +70,7 @@ class DistinctCount:
         values : ndarray of numbers, shape (n,)
             Without NaN.
         distinct : int, optional
-            How many are distinct, when that is known: spares keeping most of the hashes.
+            How many are distinct, when that is known: spares keeping most of the hashes, and looking for repeated ones.
         """
         if distinct > 4 * SIZE:
             # The k-th smallest hash lies below this bound but for a chance of about 1e-9.
@@ -78,7 +78,11 @@ class DistinctCount:
             found = cls.of_hashes(hash_numbers(values, below=bound))
             if not found.exact:
                 return found
-        return cls.of_hashes(hash_numbers(values))
+        hashes = hash_numbers(values)
+        if distinct == len(values):  # so are their hashes
+            hashes.sort()
+            return cls(SIZE, hashes[:SIZE].copy() if len(hashes) > SIZE else hashes)
+        return cls.of_hashes(hashes)
 
     def update(self, values: NDArray[Any]) -> Self:
         """Return the count with further numbers, without NaN."""

@@ -87,15 +87,16 @@ def hash_numbers(values: NDArray[Any], *, below: int = 1 << 64) -> NDArray[np.ui
     ndarray of uint64, shape (n,), or fewer when `below` is given
     """
     loops = wanted_loops()
-    if loops is not None and below < 1 << 64 and values.dtype in _WORDS:
+    if loops is not None and values.dtype in _WORDS:
         # Hashes are spread evenly: of so many there is room for all but for a chance of about 1e-9.
         share = below / 2.0**64 * len(values)
-        low = np.empty(int(share + 6 * math.sqrt(share)) + 64, dtype=np.uint64)
+        room = len(values) if below >= 1 << 64 else int(share + 6 * math.sqrt(share)) + 64
+        low = np.empty(room, dtype=np.uint64)
         zero = _NEGATIVE_ZERO if values.dtype.kind == "f" else np.uint64(0)
         words = np.ascontiguousarray(values).view(np.uint64)
-        count = loops.low_hashes(words, zero, *_ODD, np.uint64(below), low)
+        count = loops.low_hashes(words, zero, *_ODD, np.uint64(below - 1), low)
         if count <= len(low):
-            return low[:count].copy()
+            return low if count == len(low) else low[:count].copy()
     kept = []
     words = np.empty(min(len(values), _BLOCK), dtype=np.uint64)
     scratch = np.empty_like(words)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -57,11 +57,13 @@ class Groups:
         """Group by codes below `count`."""
         if count == 1:
             return cls.single(len(codes))
-        sizes = np.bincount(codes, minlength=count)
-        # For few groups a scan for each is faster than the radix sort.
-        scans = [np.flatnonzero(codes == code) for code in range(count)] if count <= 16 else None
-        order = np.concatenate(scans) if scans else np.argsort(codes, kind="stable")
-        return cls(count, codes, order, (0, *np.cumsum(sizes).tolist()))
+        if count <= 16:  # a scan for each is faster than the radix sort, and counts them as well
+            scans = [np.flatnonzero(codes == code) for code in range(count)]
+            order, sizes = np.concatenate(scans), [len(scan) for scan in scans]
+        else:
+            order = np.argsort(codes, kind="stable")
+            sizes = np.bincount(codes, minlength=count).tolist()
+        return cls(count, codes, order, (0, *accumulate(sizes)))
 
     def split(self, values: NDArray[Any]) -> list[NDArray[Any]]:
         """Cut values by group; all may be views of one fresh array, or of `values` when there is one group."""

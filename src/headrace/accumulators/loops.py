@@ -114,14 +114,16 @@ def look_over(values: NDArray[Any], told: NDArray[np.int64]) -> None:
     told[0], told[1], told[2], told[3], told[4], told[5] = low, high, numbers, distinct, zeros, negatives
 
 
-def first_places(values: NDArray[Any], places: NDArray[np.int64]) -> None:
-    """Tell where each of the distinct values of an ascending array begins; there is a place for each."""
+def first_places(values: NDArray[Any], places: NDArray[np.int64], counts: NDArray[np.int64]) -> None:
+    """Tell where each of the distinct values of an ascending array begins, and how often it occurs; there is a place for each."""
     places[0] = 0
     count = 1
     for i in range(1, values.shape[0]):
         if values[i] != values[i - 1]:
             places[count] = i
+            counts[count - 1] = i - places[count - 1]
             count += 1
+    counts[count - 1] = values.shape[0] - places[count - 1]
 
 
 def mix_words(words: NDArray[np.uint64], mixed: NDArray[np.uint64]) -> None:
@@ -144,10 +146,10 @@ def low_hashes(
     zero: np.uint64,
     first: np.uint64,
     second: np.uint64,
-    below: np.uint64,
+    highest: np.uint64,
     kept: NDArray[np.uint64],
 ) -> int:
-    """Hash words as `headrace.accumulators.hashing.hash_numbers` does, and keep the hashes below a bound.
+    """Hash words as `headrace.accumulators.hashing.hash_numbers` does, and keep the hashes up to a bound.
 
     Parameters
     ----------
@@ -156,7 +158,7 @@ def low_hashes(
         A word that stands for 0.
     first, second : uint64
         Odd factors.
-    below : uint64
+    highest : uint64
     kept : ndarray of uint64
         Is filled as far as it goes.
 
@@ -172,7 +174,7 @@ def low_hashes(
             word = np.uint64(0)
         word = word * first
         word = (word ^ (word >> np.uint64(32))) * second
-        if word < below:
+        if word <= highest:
             if count < kept.shape[0]:
                 kept[count] = word
             count += 1

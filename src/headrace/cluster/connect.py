@@ -13,6 +13,8 @@ from tempfile import TemporaryDirectory
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
+from headrace.cluster.settling import settled
+from headrace.engine import rooms
 from headrace.engine.terminations import listen
 from headrace.errors import InputError
 
@@ -95,6 +97,7 @@ def connect(cluster: ClusterFile) -> Iterator[Client]:
             stack.enter_context(dask.config.set({"distributed.worker.preload": LOADED}))
             loading.start()
         else:
+            stack.callback(rooms.tidy, idle=0)
             stack.enter_context(_one_thread_here())
             _give_back_large_arrays()
         count = cluster.worker_count
@@ -120,6 +123,7 @@ def connect(cluster: ClusterFile) -> Iterator[Client]:
             loading.join()
         else:
             load(WARM_THREADS)
+            stack.enter_context(settled())
         yield connected
 
 
@@ -136,7 +140,12 @@ def _require_writable(directory: str) -> None:
         ) from error
 
 
-LOADED = ["headrace.profiling.measure", "headrace.training.streaming", "sklearn.linear_model"]
+LOADED = [
+    "headrace.profiling.measure",
+    "headrace.training.streaming",
+    "sklearn.linear_model",
+    "headrace.cluster.settling",
+]
 """What tasks are made of. A worker loads it before it asks for any: two threads that load one package at once, such as one that takes a
 message in and one that works, each may find the other's half loaded, and the worker is lost."""
 WARM_THREADS = ("pandas",)
@@ -179,6 +188,9 @@ def settings_of(cluster: Workers) -> dict[str, Any]:
         # Dask's HTTP server always listens (here on loopback, on any port); without a dashboard it serves nothing
         settings["distributed.scheduler.http.routes"] = []
         settings["distributed.worker.http.routes"] = []
+        # each server measures its process and all disks twice a second for that dashboard
+        settings["distributed.admin.system-monitor.interval"] = "2s"
+        settings["distributed.admin.system-monitor.disk"] = False
     return settings
 
 

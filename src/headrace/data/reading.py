@@ -38,6 +38,9 @@ Places: TypeAlias = "np.ndarray[tuple[int], np.dtype[np.int64]]"
 BATCH = 65_536
 """Rows that are decoded at once of a row group that is read in slices."""
 
+AT_ONCE = 16 << 20
+"""Bytes, not compressed, of the columns that are read at once of several row groups; or one column."""
+
 
 @dataclass
 class ReadCount:
@@ -215,10 +218,11 @@ def _decode(file: pq.ParquetFile, piece: Piece, names: Sequence[str], count: Rea
             size = sum(group.column(j).total_compressed_size for j in leaves)
             count.bytes += bytes_up_to(size, piece.within, group.num_rows)
     try:
+        wanted = {name: spans[name] for name in present}
         if piece.within is None:
-            table = file.read_row_groups(groups, columns=present, use_threads=False)
+            table = _groups(file, groups, wanted)
         else:
-            table = _slice(file, groups[0], piece.within, {name: spans[name] for name in present})
+            table = _slice(file, groups[0], piece.within, wanted)
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
@@ -228,32 +232,50 @@ def _decode(file: pq.ParquetFile, piece: Piece, names: Sequence[str], count: Rea
     return table
 
 
+def _groups(file: pq.ParquetFile, groups: list[int], spans: Mapping[str, slice]) -> pa.Table:
+    """Decode row groups, some columns at a time: what a column has in each lies apart only until it is put together."""
+    if len(groups) == 1 or not spans:
+        return file.read_row_groups(groups, columns=list(spans), use_threads=False)
+    columns: dict[str, pa.ChunkedArray] = {}
+    for names in _parted(file.metadata, groups, spans, AT_ONCE):
+        part = file.read_row_groups(groups, columns=names, use_threads=False).combine_chunks()
+        columns |= {name: part[name] for name in part.column_names}
+    return pa.table(columns)
+
+
 def _slice(file: pq.ParquetFile, group: int, within: tuple[int, int], spans: Mapping[str, slice]) -> pa.Table:
     """Decode a row group up to the end of a run of rows, some columns at a time, and keep those of the run."""
     if not spans:  # batches without columns forget their rows when sliced
         return pa.table({"rows": pa.nulls(within[1] - within[0])}).select([])
-    parts = [
-        _run(file, group, within, names) for names in _at_once(file.metadata.row_group(group), within, spans)
-    ]
+    # While its batches are decoded, each column holds a page and its dictionary, which may be the whole of it: those that
+    # are read at once take no more in all rows than all columns take in the run.
+    metadata = file.metadata
+    held = sum(_sizes(metadata, [group], spans).values())
+    room = held * (within[1] - within[0]) // metadata.row_group(group).num_rows
+    parts = [_run(file, group, within, names) for names in _parted(metadata, [group], spans, room)]
     columns = {name: part[name] for part in parts for name in part.column_names}
     return pa.table(columns)
 
 
-def _at_once(
-    group: pq.RowGroupMetaData, within: tuple[int, int], spans: Mapping[str, slice]
-) -> list[list[str]]:
-    """Part columns so that those of one part take no more in all rows than all columns take in the run.
-
-    While its batches are decoded, each column holds a page and its dictionary, which may be the whole of it.
-    """
-    sizes = {
-        name: sum(group.column(j).total_uncompressed_size for j in range(*span.indices(group.num_columns)))
+def _sizes(metadata: pq.FileMetaData, groups: Sequence[int], spans: Mapping[str, slice]) -> dict[str, int]:
+    """Bytes of each column in some row groups, not compressed."""
+    return {
+        name: sum(
+            metadata.row_group(i).column(j).total_uncompressed_size
+            for i in groups
+            for j in range(*span.indices(metadata.num_columns))
+        )
         for name, span in spans.items()
     }
-    room = sum(sizes.values()) * (within[1] - within[0]) // group.num_rows
+
+
+def _parted(
+    metadata: pq.FileMetaData, groups: Sequence[int], spans: Mapping[str, slice], room: int
+) -> list[list[str]]:
+    """Part columns so that those of one part take no more than so many bytes together, or are one."""
     parts: list[list[str]] = []
     held = 0
-    for name, size in sizes.items():
+    for name, size in _sizes(metadata, groups, spans).items():
         if not parts or held + size > room:
             parts.append([])
             held = 0

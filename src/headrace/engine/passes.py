@@ -236,14 +236,18 @@ class Reader:
                 used: list[tuple[Future[Any], list[Future[Any]]]] = []
                 while ahead and saving is None:
                     index, read = ahead.popleft()
-                    key = f"{name} learn {{}}-{index}-{run}"
                     lane = position % lanes.count
-                    grid[lane] = [
-                        self.client.submit(_step, step, state, read, key=key.format(chain), pure=False)
-                        for chain, state in enumerate(grid[lane])
-                    ]
+                    width = len(grid[lane])
+                    labels = [f"{name} learn {chain}-{index}-{run}" for chain in range(width)]
+                    calls: list[tuple[Any, list[Future[Any]], Future[Any]]]
+                    calls = [(step, [state], read) for state in grid[lane]]
                     if keep is not None:
-                        fresh.append(self.client.submit(_keep, keep, read, pure=False))
+                        labels.append(f"{name} keep-{index}-{run}")
+                        calls.append((keep, [], read))
+                    # All in one message, which costs more than a task.
+                    made = self.client.map(_use, *zip(*calls, strict=True), key=labels, pure=False)
+                    grid[lane] = made[:width]
+                    fresh.extend(made[width:])
                     used.append((read, grid[lane]))
                     position += 1
                     pause = (pauses or {}).get(position)
@@ -379,12 +383,8 @@ def _require_all(record: PassRecord, source: Source) -> None:
         )
 
 
-def _step(step: Callable[[Any, Any], Any], state: Any, read: tuple[Any, Reading]) -> Any:
-    return step(state, read[0])
-
-
-def _keep(keep: Callable[[Any], Any], read: tuple[Any, Reading]) -> Any:
-    return keep(read[0])
+def _use(use: Callable[..., Any], states: list[Any], read: tuple[Any, Reading]) -> Any:
+    return use(*states, read[0])
 
 
 def _after(read: tuple[Any, Reading], _states: list[Any]) -> Reading:

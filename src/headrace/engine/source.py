@@ -11,6 +11,7 @@ import pyarrow as pa
 from headrace.data.embeddings import made_names, making
 from headrace.data.features import apply_function
 from headrace.data.reading import ReadCount, last_kept, last_read, read_chunk, to_pandas, wanted_type
+from headrace.engine import rooms
 from headrace.engine.embedding import embed
 from headrace.engine.lookback import extend
 from headrace.engine.memory import peak_resident_bytes
@@ -300,6 +301,7 @@ def _apply(
 ) -> tuple[Any, Reading]:
     from distributed import get_worker
 
+    rooms.tidy()
     recall = getattr(function, "recall", None)
     result = recall(chunk) if recall is not None else None
     if result is not None:

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 TASK_SECONDS = 0.01
 """What the leading process may need for one task more; no thread should be done sooner than all of them were given one."""
 
+SHORT_SECONDS = 0.4
+"""What a task may take however few threads there are: Dask's servers, which may share Python's lock with them, have half as many
+to see to when it reads two chunks."""
+
 LONGEST_SECONDS = 2.0
 """What a lost worker costs each of its threads, and how long nothing is heard of one."""
 
@@ -53,7 +57,7 @@ def next_span(position: int, total: int, *, threads: int, seconds: float) -> ran
     range(0, 1)
     """
     length, longer = 1, 2
-    worth = min(LONGEST_SECONDS, threads * TASK_SECONDS)
+    worth = min(LONGEST_SECONDS, max(SHORT_SECONDS, threads * TASK_SECONDS))
     most = min(LONGEST, (total - position) // (SPANS_LEFT * threads))
     while position % longer == 0 and longer <= most and longer * seconds <= worth:
         length, longer = longer, 2 * longer

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import pyarrow as pa
 
+from headrace.engine import rooms
 from headrace.preparation.blocks import Dense, Sparse
 from headrace.preparation.general import GeneralSlot
 from headrace.preparation.native import compiled_loops
@@ -129,7 +130,7 @@ class CompiledPreparation:
         return matrix if order is None or straight else take_rows(matrix, order)
 
     def _transform_dense(self, work: Writing, dtype: np.dtype[Any]) -> NDArray[Any]:
-        dense = np.empty((work.count, self.width), dtype=dtype)
+        dense = rooms.empty((work.count, self.width), dtype)
 
         def empty(values: NDArray[Any]) -> Dense:
             values[:] = 0
@@ -145,8 +146,8 @@ class CompiledPreparation:
         if not entries:
             return csr_matrix((rows, self.width), dtype=dtype)
         index_type = np.dtype(np.int32 if rows * entries < 2**31 else np.int64)
-        data = np.empty((rows, entries), dtype=dtype)
-        indices = np.empty((rows, entries), dtype=index_type)
+        data = rooms.empty((rows, entries), dtype)
+        indices = rooms.empty((rows, entries), index_type)
         features = np.array([feature for slot in work.slots for feature in slot.features], dtype=index_type)
 
         def empty(data: NDArray[Any], indices: NDArray[Any]) -> Sparse:

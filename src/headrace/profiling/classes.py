@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from headrace.accumulators.leaves import kind_of
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 MOST_CLASSES = 32
 """Labels of a target up to which columns are summarised per class."""
+FEW = 8
+"""Labels that are found by comparing, where they are consecutive integers: a third of what a hash table takes."""
 NULL_CLASS = "null"
 """Key of the rows whose target is null."""
 
@@ -38,6 +41,9 @@ def class_codes(column: pa.ChunkedArray) -> tuple[NDArray[np.uint8], list[str]] 
         return None
     if not len(column):
         return np.empty(0, dtype=np.uint8), [NULL_CLASS]
+    compared = _compared(column)
+    if compared is not None:
+        return compared
     if not pa.types.is_dictionary(column.type):
         column = column.dictionary_encode()
     array = pa.concat_arrays(column.unify_dictionaries().chunks)
@@ -55,3 +61,21 @@ def class_codes(column: pa.ChunkedArray) -> tuple[NDArray[np.uint8], list[str]] 
     table[used] = [keys.index(name) for name in names[: len(used)]]
     table[width] = keys.index(NULL_CLASS)
     return table[codes], keys
+
+
+def _compared(column: pa.ChunkedArray) -> tuple[NDArray[np.uint8], list[str]] | None:
+    """Tell a few consecutive integers apart, none of them missing; None when the column has others."""
+    if not pa.types.is_integer(column.type) or column.null_count:
+        return None
+    extremes = pc.min_max(column)
+    low, high = extremes["min"].as_py(), extremes["max"].as_py()
+    if high - low >= FEW:
+        return None
+    values = column.to_numpy()
+    where = {str(label): values == values.dtype.type(label) for label in range(low, high + 1)}
+    keys = sorted([*(key for key, found in where.items() if found.any()), NULL_CLASS])
+    codes = np.zeros(len(values), dtype=np.uint8)
+    for code, key in enumerate(keys):
+        if key != NULL_CLASS:
+            codes += where[key] * np.uint8(code)
+    return codes, keys

@@ -126,9 +126,15 @@ def _of_classes(
         }
     truth = (y == labels[1]).astype(np.int8)
     both = 0 < truth.sum() < len(truth)
+    ranked, scores = truth, said
+    if weight is None:
+        # Both metrics sort by a stable sort, which takes three times as long as this one and no time after it. Counts of
+        # rows are the same in any order; sums of weights would not be, to the last bit.
+        order = np.argsort(said)[::-1]
+        ranked, scores = truth[order], said[order]
     ranking = {
-        "roc_auc": lambda: metrics.roc_auc_score(truth, said, sample_weight=weight),
-        "average_precision": lambda: metrics.average_precision_score(truth, said, sample_weight=weight),
+        "roc_auc": lambda: metrics.roc_auc_score(ranked, scores, sample_weight=weight),
+        "average_precision": lambda: metrics.average_precision_score(ranked, scores, sample_weight=weight),
     }
     return {
         **(ranking if both else {}),
