@@ -76,7 +76,7 @@ class HeavyHitters:
         if not len(counts):
             return cls()
         held = values if isinstance(values, np.ndarray) else tuple(values)
-        rows = np.asarray(counts, dtype=np.int64)
+        rows = counts.astype(np.int64)
         return cls(held, rows, 0, int(rows.sum())).compact(EXACT)
 
     @classmethod

@@ -140,12 +140,7 @@ def _require_writable(directory: str) -> None:
         ) from error
 
 
-LOADED = [
-    "headrace.profiling.measure",
-    "headrace.training.streaming",
-    "sklearn.linear_model",
-    "headrace.cluster.settling",
-]
+LOADED = ["headrace.profiling.measure", "headrace.training.streaming", "sklearn.linear_model"]
 """What tasks are made of. A worker loads it before it asks for any: two threads that load one package at once, such as one that takes a
 message in and one that works, each may find the other's half loaded, and the worker is lost."""
 WARM_THREADS = ("pandas",)

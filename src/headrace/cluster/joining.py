@@ -15,7 +15,6 @@ from distributed.diagnostics.plugin import WorkerPlugin
 from headrace.cluster.certificates import AUTHORITY, Certificates, temporary_security
 from headrace.cluster.connect import LOADED, ONE_THREAD, load, quiet, settings_of
 from headrace.cluster.packages import send_packages
-from headrace.cluster.settling import dask_setup
 from headrace.cluster.versions import refuse_others, require_same_versions
 from headrace.engine.terminations import PAUSED_MEND, listen, paused
 from headrace.errors import HeadraceError, RunError, SchedulerLostError
@@ -48,13 +47,13 @@ class Pinned(WorkerPlugin):
 
     def setup(self, worker: object) -> None:
         """Set the variables for libraries that are loaded later, call those that are loaded, and load what tasks need."""
+        del worker
         from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # ships no types
 
         os.environ.update({**ONE_THREAD, **self.environment})
         threadpool_limits(limits=1)
         with suppress(ImportError):  # a worker that lacks something is refused by name
             load(LOADED)
-        dask_setup(worker)
 
 
 @contextmanager

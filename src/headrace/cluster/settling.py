@@ -12,7 +12,11 @@ if TYPE_CHECKING:
 
 @contextmanager
 def settled() -> Iterator[None]:
-    """Leave what this process holds now out of garbage collection, until the context ends."""
+    """Leave what this process holds now out of garbage collection, until the context ends.
+
+    For workers that are threads of this process, which a look stops all at once; worker processes gain a tenth of a second
+    and took up to 80 MiB more of very wide tables.
+    """
     before = gc.get_freeze_count()
     gc.freeze()
     try:
@@ -20,12 +24,3 @@ def settled() -> Iterator[None]:
     finally:
         if not before:
             gc.unfreeze()
-
-
-def dask_setup(_worker: object) -> None:
-    """Do so for good in a worker, which has loaded all that it needs; Dask calls this in what a worker preloads.
-
-    Once: on a cluster that stands, what earlier runs have left is to be collected.
-    """
-    if not gc.get_freeze_count():
-        gc.freeze()

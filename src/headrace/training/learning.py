@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from headrace.engine import rooms
 from headrace.training.calibration import Answers
 from headrace.training.candidates import BASELINES, capabilities, steps_of
 from headrace.training.prepared import concatenate
@@ -154,6 +155,7 @@ def score(
     """
     from sklearn.exceptions import NotFittedError
 
+    rooms.tidy(idle=0)  # no block is on its way, and validation rows are there twice for a moment
     found, view, block = [], -1, None
     for learner in learners:
         if learner.view != view or block is None:
