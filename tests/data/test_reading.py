@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from headrace.data import reading
 from headrace.data.dataset import Dataset
 from headrace.data.parquetfiles import CODED
 from headrace.data.reading import last_read, read_chunk
@@ -46,20 +47,28 @@ def test_each_column_is_one_array_with_one_dictionary(write: Write) -> None:
     ).filter(any),
     st.integers(1, 4),
     st.booleans(),
+    st.sampled_from([1, 1 << 30]),
+    st.sampled_from([1, reading.AT_ONCE]),
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_any_files_come_back_as_pyarrow_reads_them(
     tmp_path_factory: pytest.TempPathFactory,
     files: list[list[tuple[Any, Any]]],
     row_group_size: int,
     dictionary: bool,
+    memory: int,
+    at_once: int,
 ) -> None:
     root = tmp_path_factory.mktemp("any")
     schema = pa.schema({"i": pa.int16(), "s": pa.string()})
     for number, rows in enumerate(files):
         table = pa.table({"i": [row[0] for row in rows], "s": [row[1] for row in rows]}, schema)
         pq.write_table(table, root / f"{number}.parquet", row_group_size=row_group_size)
-    tables = _read(Dataset(str(root), memory=1), "s", "i", dictionary=dictionary)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reading, "AT_ONCE", at_once)
+        tables = _read(Dataset(str(root), memory=memory), "s", "i", dictionary=dictionary)
+    assert len(tables) == 1 or memory == 1
+    assert all(column.num_chunks == 1 for table in tables for column in table.columns)
     assert [row for table in tables for row in zip(*table.to_pydict().values(), strict=True)] == [
         (text, number) for rows in files for number, text in rows
     ]

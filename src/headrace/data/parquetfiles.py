@@ -111,7 +111,13 @@ def open_parquet(
     if is_local(filesystem):
         with (
             pa.OSFile(path) as file,
-            _parquet(file, pq.read_metadata(file), wanted, BUFFER, checked=checked) as it,
+            _parquet(
+                file,
+                pq.read_metadata(file),
+                wanted,
+                0 if piece.within is None else BUFFER,
+                checked=checked,
+            ) as it,
         ):
             yield it
     else:
