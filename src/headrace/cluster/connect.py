@@ -94,7 +94,7 @@ def connect(cluster: ClusterFile) -> Iterator[Client]:
         stack.enter_context(dask.config.set(settings_of(cluster)))
         loading = Thread(target=load, args=(LOADED_HERE,), daemon=True)
         if cluster.processes:
-            stack.enter_context(dask.config.set({"distributed.worker.preload": LOADED}))
+            stack.enter_context(dask.config.set({"distributed.worker.preload": [*LOADED, SILENCE]}))
             loading.start()
         else:
             stack.callback(rooms.tidy, idle=0)
@@ -113,7 +113,7 @@ def connect(cluster: ClusterFile) -> Iterator[Client]:
                 dashboard_address="127.0.0.1:0" if cluster.dashboard == "off" else cluster.dashboard,
                 worker_dashboard_address="127.0.0.1:0",
                 local_directory=cluster.local_directory,
-                silence_logs=logging.ERROR,  # in the workers too; quiet() puts the levels of this process back
+                silence_logs=logging.ERROR,  # quiet() puts the levels of this process back
             )
         )
         client: Any = Client  # untyped
@@ -140,6 +140,8 @@ def _require_writable(directory: str) -> None:
         ) from error
 
 
+SILENCE = "headrace.cluster.silence"
+"""Makes worker processes of this machine print nothing of their own: their standard error is that of the run."""
 LOADED = ["headrace.profiling.measure", "headrace.training.streaming", "sklearn.linear_model"]
 """What tasks are made of. A worker loads it before it asks for any: two threads that load one package at once, such as one that takes a
 message in and one that works, each may find the other's half loaded, and the worker is lost."""
