@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from headrace.accumulators import merge_tree
 from headrace.data.reading import ReadCount
 from headrace.engine.source import Reading
-from headrace.engine.spans import LONGEST, LONGEST_SECONDS, SPANS_LEFT, next_span, read_span
+from headrace.engine.spans import LONGEST, LONGEST_SECONDS, SPANS_LEFT, next_span, of_states, read_span
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,3 +82,11 @@ def test_a_span_gives_the_branch_of_its_chunks_and_counts_all_of_them(power: int
     assert reading.count == ReadCount(chunks=length, rows=rows, bytes=2 * rows, kept=kept)
     assert (reading.memory_peak, reading.worker) == (99 + length, "a worker")
     assert reading.seconds > 0
+
+
+def test_states_are_merged_whether_or_not_they_are_still_with_what_was_read() -> None:
+    read = read_span([work(1)], pair)
+    assert of_states(pair, read, "2 ") == pair("1 ", "2 ")
+    assert of_states(pair, "0 ", read) == pair("0 ", "1 ")
+    assert of_states(str.strip, read) == "1"
+    assert of_states(len, (1, 2)) == 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +15,7 @@ import yaml
 from scipy import sparse
 
 from headrace.cluster.config import ClusterFile
+from headrace.engine.passes import Reader
 from headrace.errors import RunError
 from headrace.packaging.fingerprint import model_digest
 from headrace.runs import Workflow
@@ -196,3 +197,30 @@ def test_training_stops_when_no_candidate_gets_better(in_tmp: Path) -> None:
     result = toy(in_tmp, [GOOD], epochs=30, patience=2, tolerance=0.5).run(THREADS, "run")
     # The first epoch is always better than nothing; two without a rise of 0.5 end it.
     assert result.run["data_passes"] == {"planned": 32, "done": 5}
+
+
+def test_baselines_learn_beside_a_candidate_and_not_in_a_chain_of_their_own(
+    in_tmp: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    widths: list[int] = []
+    stream = Reader.stream
+
+    def watched(self: Reader, *args: Any, **more: Any) -> Any:
+        widths.append(len(args[4]))
+        return stream(self, *args, **more)
+
+    monkeypatch.setattr(Reader, "stream", watched)
+    first: dict[str, object] = {"name": "first", "estimator": SGD, "params": {"alpha": 0.1}}
+    second = {**first, "name": "second", "params": {"alpha": 0.01}}
+    toy(in_tmp, [first], epochs=1).run(THREADS, "alone")
+    toy(in_tmp, [first, second], epochs=1).run(THREADS, "together")
+    assert widths == [1, 2]
+    alone, together = (
+        {
+            row["candidate"]: row["validation"]
+            for row in json.loads(Path(f"{run}/leaderboard.json").read_text())["rows"]
+        }
+        for run in ("alone", "together")
+    )
+    assert PLAIN_LINEAR in alone
+    assert alone == {name: scores for name, scores in together.items() if name != "second"}

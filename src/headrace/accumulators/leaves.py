@@ -154,8 +154,7 @@ def summarize(column: pa.ChunkedArray, groups: Groups) -> list[ColumnSummary]:
 def _nulls(array: pa.Array, groups: Groups) -> list[int]:
     if groups.codes is None or not array.null_count:
         return [array.null_count] * groups.count
-    absent = null_mask(array)
-    counts: list[int] = np.bincount(groups.codes[absent], minlength=groups.count).tolist()
+    counts: list[int] = _tables(groups.codes, groups.count, null_mask(array).view(np.uint8), 2)[:, 1].tolist()
     return counts
 
 

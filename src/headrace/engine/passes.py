@@ -17,7 +17,7 @@ from headrace.engine.commits import Commits, PassRecord
 from headrace.engine.events import ChunkDone, Note, PassEnded, PassStarted
 from headrace.engine.lanes import Lanes, label, mixed, restored
 from headrace.engine.reduction import MergeTree, Reduction
-from headrace.engine.spans import read_span
+from headrace.engine.spans import of_states, read_span
 from headrace.engine.suspects import explain
 from headrace.errors import RowsLostError
 
@@ -107,6 +107,7 @@ class Reader:
         RunError
             When a chunk cannot be processed.
         """
+        form = form and replace(form, dump=partial(of_states, form.dump))
         commits = Commits(self.client, self.ledger, form, name)
         self._function = update
         with self._recorded(name, source) as record:
@@ -126,9 +127,8 @@ class Reader:
                         for span in spans
                     }
                 )
-                # Taken apart so that either goes alone, and before the next span is read.
-                states = self.client.map(itemgetter(0), read, pure=False, priority=1)
-                return states, self.client.map(itemgetter(1), read, pure=False, priority=1)
+                # Told before the next span is read.
+                return read, self.client.map(itemgetter(1), read, pure=False, priority=1)
 
             def seconds() -> float:
                 return record.seconds + self._elapsed()
@@ -144,8 +144,7 @@ class Reader:
                 count=partial(self._count, record),
                 seconds=seconds,
             ).run()
-            if finish is not None:
-                root = self.client.submit(finish, root, pure=False)
+            root = self.client.submit(of_states, finish or _same, root, pure=False)
             if not commits.on:
                 return root.result()
             state, (piece,) = self.client.gather([root, *commits.dumps([root])])
@@ -381,6 +380,10 @@ def _require_all(record: PassRecord, source: Source) -> None:
             where=record.name,
             mend="the files changed while they were read; run again",
         )
+
+
+def _same(state: Any) -> Any:
+    return state
 
 
 def _use(use: Callable[..., Any], states: list[Any], read: tuple[Any, Reading]) -> Any:

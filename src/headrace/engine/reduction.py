@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from headrace.engine.commits import Arrivals
-from headrace.engine.spans import next_span
+from headrace.engine.spans import next_span, of_states
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,21 +47,24 @@ class MergeTree:
             self.levels[int(label.removeprefix(LEVEL))] = commits.root(commits.pieces(known, [label]))
 
     def add(self, state: Future[Any], chunks: int = 1) -> None:
-        """Add the state of the next chunks, which are a whole branch: see `headrace.engine.spans.next_span`."""
+        """Add the state of the next chunks, or what was read of them, a whole branch: see `headrace.engine.spans.next_span`."""
         assert self.chunks % chunks == 0, "a branch begins where one of its size may"
         level = chunks.bit_length() - 1
         while level in self.levels:
-            state = self._client.submit(self._merge, self.levels.pop(level), state, pure=False)
+            state = self._merged(self.levels.pop(level), state)
             level += 1
         self.levels[level] = state
         self.chunks += chunks
 
     def root(self) -> Future[Any]:
-        """Merge all levels, the latest chunks first."""
+        """Merge all levels, the latest chunks first; a single one may still be with what was read of it."""
         root, *earlier = (self.levels[level] for level in sorted(self.levels))
         for left in earlier:
-            root = self._client.submit(self._merge, left, root, pure=False)
+            root = self._merged(left, root)
         return root
+
+    def _merged(self, left: Future[Any], right: Future[Any]) -> Future[Any]:
+        return self._client.submit(of_states, self._merge, left, right, pure=False)
 
 
 class Saving:

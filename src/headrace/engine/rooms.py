@@ -6,6 +6,7 @@ more than to fill.
 
 from __future__ import annotations
 
+import mmap
 import threading
 import time
 import weakref
@@ -68,7 +69,8 @@ def _take(size: int) -> NDArray[np.uint8]:
             if len(memory) == size:
                 return _free.pop(i)[1]
         _free.clear()
-    return np.empty(size, dtype=np.uint8)
+    # Not numpy's own, which asks for huge pages: those come from memory that is colder, and are cleared at once.
+    return np.frombuffer(mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS), dtype=np.uint8)
 
 
 def _put_back(memory: NDArray[np.uint8]) -> None:

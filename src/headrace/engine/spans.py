@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from headrace.accumulators import merge_tree
 from headrace.data.reading import ReadCount
@@ -64,9 +64,19 @@ def next_span(position: int, total: int, *, threads: int, seconds: float) -> ran
     return range(position, position + length)
 
 
-def read_span(
-    works: Sequence[Callable[[], tuple[Any, Reading]]], merge: Callable[[Any, Any], Any]
-) -> tuple[Any, Reading]:
+class Read(NamedTuple):
+    """What a task has read: the state of a span, and how much that was."""
+
+    state: Any
+    reading: Reading
+
+
+def of_states(function: Callable[..., Any], *states: Any) -> Any:
+    """Call a function of states, some of which are still with what was read of them; to take each apart would be a task more."""
+    return function(*(each.state if isinstance(each, Read) else each for each in states))
+
+
+def read_span(works: Sequence[Callable[[], tuple[Any, Reading]]], merge: Callable[[Any, Any], Any]) -> Read:
     """Read the chunks of a span and merge what is learnt of them; one of them is decoded at a time.
 
     Parameters
@@ -87,7 +97,7 @@ def read_span(
         kept=sum(each.kept for each in counts),
     )
     last = readings[-1]
-    return state, Reading(count, last.memory_peak, last.worker, time.perf_counter() - began)
+    return Read(state, Reading(count, last.memory_peak, last.worker, time.perf_counter() - began))
 
 
 def _read(readings: list[Reading], work: Callable[[], tuple[Any, Reading]]) -> Any:

@@ -211,8 +211,12 @@ class Stream:
         return frozenset([*scored, *(learner.view for learner in learners)])
 
     def _chains(self, learners: Sequence[Learner]) -> list[Future[Any]]:
-        """Deal the learners to as many chains as there are threads, those of one view together; no result depends on it."""
-        hands = max(1, self.reader.threads // self.options.lanes)
+        """Deal the learners to as many chains as there are threads, those of one view together; no result depends on it.
+
+        Baselines soon know enough, so that a chain of theirs would be tasks for nothing.
+        """
+        busy = sum(not self.board[learner.key].is_baseline for learner in learners)
+        hands = max(1, min(busy, self.reader.threads // self.options.lanes))
         dealt = deal(sorted(learners, key=lambda each: (each.view, each.key)), hands)
         return [self.reader.client.submit(tuple, hand, pure=False) for hand in dealt]
 
