@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import pickle
 import threading
 from typing import TYPE_CHECKING, Any
@@ -167,3 +168,19 @@ def test_pandas_indexes_are_plain_columns(tmp_path: Path) -> None:
     frame.to_parquet(tmp_path / "a.parquet")
     data = Dataset(str(tmp_path))
     assert data.head().to_dict("list") == {"x": [1, 2], "key": ["a", "b"]}
+
+
+def test_the_footer_of_a_file_that_was_read_does_not_wait_for_garbage_collection(write: Write) -> None:
+    data = Dataset(str(write("a.parquet", {"s": ["a", "b"], "x": [1, 2]}).parent))
+    gc.collect()
+    gc.disable()
+    try:
+        before = _footers()
+        _read(data)
+        assert _footers() == before
+    finally:
+        gc.enable()
+
+
+def _footers() -> int:
+    return sum(isinstance(each, pq.FileMetaData) for each in gc.get_objects())

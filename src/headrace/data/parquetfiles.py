@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from headrace.data.footers import file_state, leaf_spans
+from headrace.data.footers import arrow_schema, file_state, leaf_spans
 from headrace.data.prefetching import prefetched
 from headrace.data.ranges import GAP, RangesFile, coalesced, column_ranges, fetch, read_tail
 from headrace.data.schemas import is_text, logical_type
@@ -140,7 +140,7 @@ def _fetch(piece: Piece, wanted: pa.Schema) -> Fetched | None:
         parts = get(ranges)
         return Fetched(pq.read_metadata(RangesFile(ranges, parts, piece.size)), ranges, parts, piece.size)
     metadata = _footer(filesystem, path, piece)
-    spans = leaf_spans(metadata.schema.to_arrow_schema())
+    spans = leaf_spans(arrow_schema(metadata))
     leaves = [
         leaf
         for name in wanted.names
@@ -196,7 +196,7 @@ def _remembered(url: str, size: int, stamp: str) -> pq.FileMetaData:
 def _parquet(
     source: Any, metadata: pq.FileMetaData, wanted: pa.Schema, buffer: int, *, checked: bool = False
 ) -> pq.ParquetFile:
-    held = {field.name: logical_type(field.type) for field in metadata.schema.to_arrow_schema()}
+    held = {field.name: logical_type(field.type) for field in arrow_schema(metadata)}
     coded = [
         field.name
         for field in wanted
