@@ -162,7 +162,7 @@ def _client(stack: ExitStack, cluster: RemoteWorkers, security: Security | None)
 
 def _require_answer(address: str, security: Security | None) -> None:
     """Shake hands with a scheduler in bounded time: a client of Dask waits for ever for one that listens and is silent."""
-    from distributed.comm import connect  # type: ignore[attr-defined]  # documented there, without a mark
+    from distributed.comm import connect  # type: ignore[attr-defined]  # public there, but re-exported without the mark that mypy asks for
 
     options = {} if security is None else security.get_connection_args("client")
 

@@ -113,7 +113,7 @@ class Reduction:
     threads : callable
         Number of threads of all workers; asked anew, for workers come and go.
     send : callable
-        ``send(spans) -> futures`` of the states and of the `Reading` of some spans.
+        ``send(spans) -> futures`` of what was read of some spans, states or `headrace.engine.spans.Read`, and of the `Reading` of each.
     count : callable
         Told of every `Reading`.
     seconds : callable

@@ -69,7 +69,7 @@ def _take(size: int) -> NDArray[np.uint8]:
             if len(memory) == size:
                 return _free.pop(i)[1]
         _free.clear()
-    # Not numpy's own, which asks for huge pages: those come from memory that is colder, and are cleared at once.
+    # Not numpy's own, which asks for huge pages: to clear them took up to half a second of CPU in 20 million rows (docs/performance.md).
     return np.frombuffer(mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS), dtype=np.uint8)
 
 

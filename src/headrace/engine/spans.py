@@ -72,7 +72,14 @@ class Read(NamedTuple):
 
 
 def of_states(function: Callable[..., Any], *states: Any) -> Any:
-    """Call a function of states, some of which are still with what was read of them; to take each apart would be a task more."""
+    """Call a function of states, some of which are still with what was read of them; to take each apart would be a task more.
+
+    Parameters
+    ----------
+    function : callable
+        ``function(*states)``; its errors are raised as they are.
+    *states : object or Read
+    """
     return function(*(each.state if isinstance(each, Read) else each for each in states))
 
 
